@@ -1,0 +1,101 @@
+"""The opset: one entry an op (its rule), and one table a backend (its function).
+
+An op's rule is what the graph needs to know about it whatever runs it: how many inputs, which
+attributes, which output shapes follow, how many multiply-accumulates it costs. A backend is a
+`Backend`, a table from op kind to function; `reference` is the first of them, the C generator
+another. A backend that lacks an op says so by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tinykit.graph.errors import GraphError, UnsupportedOpError
+from tinykit.graph.ir import Tensor
+
+Shape = tuple[int, ...]
+#: (inputs, attrs) -> output shapes; raises GraphError when the inputs cannot be combined
+InferShapes = Callable[[Sequence[Tensor | None], Mapping[str, Any]], list[Shape]]
+#: (inputs, outputs, attrs) -> multiply-accumulates of one inference
+CountMacs = Callable[[Sequence[Tensor | None], Sequence[Tensor], Mapping[str, Any]], int]
+
+
+@dataclass(frozen=True)
+class OpSpec:
+    kind: str
+    arity: tuple[int, int]  # fewest and most inputs, absent optional ones included
+    attrs: Mapping[str, Any]  # every attribute with its default
+    infer: InferShapes
+    macs: CountMacs
+
+
+OPSET: dict[str, OpSpec] = {}
+
+
+def define_op(
+    kind: str,
+    *,
+    arity: tuple[int, int],
+    attrs: Mapping[str, Any] | None = None,
+    macs: CountMacs | None = None,
+) -> Callable[[InferShapes], InferShapes]:
+    """Decorator: the function below is the shape rule of `kind`, which joins the opset."""
+
+    def join(infer: InferShapes) -> InferShapes:
+        if kind in OPSET:
+            raise ValueError(f"op {kind} is defined twice")
+        OPSET[kind] = OpSpec(kind, arity, dict(attrs or {}), infer, macs or (lambda *_: 0))
+        return infer
+
+    return join
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Backend:
+    """A named table from op kind to the function by which this backend runs (or writes) it."""
+
+    all: dict[str, Backend] = {}
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._table: dict[str, Callable[..., Any]] = {}
+        Backend.all[name] = self
+
+    def register(self, *kinds: str) -> Callable[[F], F]:
+        def join(function: F) -> F:
+            for kind in kinds:
+                if kind in self._table:
+                    raise ValueError(f"{self.name} has {kind} twice")
+                self._table[kind] = function
+            return function
+
+        return join
+
+    def __contains__(self, kind: str) -> bool:
+        return kind in self._table
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._table))
+
+    def get(self, kind: str, position: int | None = None) -> Callable[..., Any]:
+        try:
+            return self._table[kind]
+        except KeyError:
+            raise UnsupportedOpError(kind, position, self.name) from None
+
+
+#: (op, input tensors, output tensors, input arrays) -> output arrays
+reference = Backend("the reference interpreter")
+
+
+def known_attrs(kind: str, attrs: Mapping[str, Any]) -> None:
+    """Raise GraphError when `attrs` has a name that `kind` does not take, or lacks one."""
+    spec = OPSET[kind]
+    if unknown := sorted(set(attrs) - set(spec.attrs)):
+        raise GraphError(f"{kind} has no attribute {', '.join(unknown)}")
+    if missing := sorted(set(spec.attrs) - set(attrs)):
+        raise GraphError(f"{kind} needs attribute {', '.join(missing)}")
