@@ -85,10 +85,10 @@ def multiply_by_quantized_multiplier(
     int32 array. A left shift that leaves int32 wraps around, as it does in the runtime.
     """
     mantissa, shift = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
-    x = np.asarray(x, np.int64)
+    wide = np.asarray(x, np.int64)
     if np.any(shift > 0):
-        x = (x << np.maximum(shift, 0)).astype(np.int32).astype(np.int64)
-    high = np.minimum((x * mantissa + (1 << 30)) >> 31, INT32_MAX)
+        wide = (wide << np.maximum(shift, 0)).astype(np.int32).astype(np.int64)
+    high = np.minimum((wide * mantissa + (1 << 30)) >> 31, INT32_MAX)
     return rounding_divide_by_pot(high, np.maximum(-shift, 0))
 
 

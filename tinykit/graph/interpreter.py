@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tinykit.graph.errors import GraphError
+from tinykit.graph.errors import GraphError, UnsupportedOpError
 from tinykit.graph.ir import Graph
 from tinykit.graph.registry import reference
 
@@ -50,7 +50,10 @@ def run(
     for position, op in enumerate(graph.ops):
         kernel = reference.get(op.kind, position)
         args = [None if i is None else values[i] for i in op.inputs]
-        results = kernel(op, graph.ins(op), graph.outs(op), args)
+        try:
+            results = kernel(op, graph.ins(op), graph.outs(op), args)
+        except UnsupportedOpError as error:
+            raise UnsupportedOpError(op.kind, position, error.backend, error.why) from None
         for index, value in zip(op.outputs, results, strict=True):
             values[index] = value
             if observe:

@@ -68,7 +68,7 @@ class Quantization:
 
     @classmethod
     def per_tensor(cls, scale: float, zero_point: int = 0) -> Quantization:
-        return cls(np.float32([scale]), np.int64([zero_point]))
+        return cls(np.array([scale], np.float32), np.array([zero_point], np.int64))
 
     @property
     def per_channel(self) -> bool:
@@ -162,7 +162,7 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One operation. `inputs` and `outputs` index `Graph.tensors`; an absent optional input is None."""
+    """One operation. `inputs` and `outputs` index `Graph.tensors`; None is an absent input."""
 
     kind: str
     inputs: tuple[int | None, ...]
@@ -339,11 +339,20 @@ class GraphBuilder:
     ) -> int:
         """Append an op with one output of the given shape, dtype and quantization; returns it."""
         return self.op_multi(
-            kind, inputs, [Tensor(name or self._name(kind), tuple(shape), dtype, quant)], name, **attrs
+            kind,
+            inputs,
+            [Tensor(name or self._name(kind), tuple(shape), dtype, quant)],
+            name,
+            **attrs,
         )[0]
 
     def op_multi(
-        self, kind: str, inputs: Sequence[int | None], outs: Sequence[Tensor], name: str = "", **attrs: Any
+        self,
+        kind: str,
+        inputs: Sequence[int | None],
+        outs: Sequence[Tensor],
+        name: str = "",
+        **attrs: Any,
     ) -> list[int]:
         """Append an op with several outputs. Attributes left out take the opset's defaults."""
         from tinykit.graph import ops  # noqa: F401  (fills the opset)

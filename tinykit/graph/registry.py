@@ -16,8 +16,9 @@ from tinykit.graph.errors import GraphError, UnsupportedOpError
 from tinykit.graph.ir import Tensor
 
 Shape = tuple[int, ...]
-#: (inputs, attrs) -> output shapes; raises GraphError when the inputs cannot be combined
-InferShapes = Callable[[Sequence[Tensor | None], Mapping[str, Any]], list[Shape]]
+#: (inputs, attrs) -> output shapes; raises GraphError when the inputs cannot be combined.
+#: None stands for a shape that depends on a value nobody knows yet (see `passes.fold`).
+InferShapes = Callable[[Sequence["Tensor | None"], Mapping[str, Any]], "Sequence[Shape | None]"]
 #: (inputs, outputs, attrs) -> multiply-accumulates of one inference
 CountMacs = Callable[[Sequence[Tensor | None], Sequence[Tensor], Mapping[str, Any]], int]
 

@@ -28,11 +28,12 @@ def validate(graph: Graph) -> None:
         raise GraphError(f"graph input {fed[0]!r} is a constant")
     for position, op in enumerate(graph.ops):
         where = f"op number {position} ({op.kind})"
-        for i in (*op.inputs, *op.outputs):
-            if i is not None and not 0 <= i < count:
+        read = [i for i in op.inputs if i is not None]
+        for i in (*read, *op.outputs):
+            if not 0 <= i < count:
                 raise GraphError(f"{where} refers to tensor {i}; there are {count}")
-        for i in op.inputs:
-            if i is not None and i not in ready:
+        for i in read:
+            if i not in ready:
                 raise GraphError(
                     f"{where} reads tensor {graph.tensors[i].name!r} before anything makes it"
                 )
@@ -55,7 +56,8 @@ def validate(graph: Graph) -> None:
         except (IndexError, TypeError, AttributeError, ValueError, ZeroDivisionError) as error:
             raise GraphError(f"{where}: inputs do not fit the op ({error})") from None
         made = [t.shape for t in graph.outs(op)]
-        if [tuple(s) for s in shapes] != made:
+        known = [m if s is None else tuple(s) for s, m in zip(shapes, made, strict=False)]
+        if len(shapes) != len(made) or known != made:
             raise GraphError(f"{where}: outputs should have shapes {shapes}, declared are {made}")
     for i in graph.outputs:
         if i not in ready:

@@ -1,4 +1,4 @@
-"""The opset and its numpy reference kernels, a module a family. Importing this fills both tables."""
+"""The opset and its numpy reference kernels, a module a family; importing fills both tables."""
 
 from __future__ import annotations
 

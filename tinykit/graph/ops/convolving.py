@@ -1,0 +1,157 @@
+"""What the multiply-accumulate ops share: windows over padded images, and the way out of an
+accumulator (bias, scaling, zero point, activation).
+
+Accumulators are computed in float64 matrix products: every product and partial sum of 8- and
+16-bit integers is an integer far below 2**53, so the result is exact, and BLAS does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinykit.graph.errors import GraphError, UnsupportedOpError
+from tinykit.graph.fixedpoint import (
+    activation_range,
+    conv_multipliers,
+    multiply_by_quantized_multiplier,
+    multiply_by_quantized_multiplier_int64,
+    out_size,
+    pad_before,
+)
+from tinykit.graph.ir import Op, Quantization, Tensor
+from tinykit.graph.registry import reference
+
+#: input dtype -> weight dtypes that TFLite Micro has a kernel for
+WEIGHTS: Mapping[str, tuple[str, ...]] = {
+    "float32": ("float32",),
+    "int8": ("int8", "int4"),
+    "int16": ("int8",),
+}
+
+Pair = tuple[int, int]
+
+
+def check_types(op: Op, data: Tensor, weights: Tensor, output: Tensor) -> None:
+    """Raise UnsupportedOpError unless TFLite Micro has a kernel for these dtypes."""
+    if weights.dtype not in WEIGHTS.get(data.dtype, ()) or output.dtype != data.dtype:
+        raise UnsupportedOpError(
+            op.kind,
+            None,
+            reference.name,
+            f"{data.dtype} inputs with {weights.dtype} weights and {output.dtype} outputs",
+        )
+
+
+def quant_of(tensor: Tensor) -> Quantization:
+    if tensor.quant is None:
+        raise GraphError(f"tensor {tensor.name!r} is {tensor.dtype} and has no quantization")
+    return tensor.quant
+
+
+def check_strides(attrs: Mapping[str, Any]) -> None:
+    for key, value in attrs.items():
+        positive = key.startswith(("stride_", "dilation_", "filter_")) or key == "depth_multiplier"
+        if positive and value < 1:
+            raise GraphError(f"{key} is {value}, it should be at least 1")
+
+
+def image(tensor: Tensor | None, what: str) -> tuple[int, int, int, int]:
+    """The four dimensions of an image or filter tensor; GraphError when it has another rank."""
+    if tensor is None or len(tensor.shape) != 4:
+        shape = "nothing" if tensor is None else tensor.shape
+        raise GraphError(f"{what} should have 4 dimensions, got {shape}")
+    return tensor.shape  # type: ignore[return-value]
+
+
+def check_bias(bias: Tensor | None, channels: int) -> None:
+    if bias is not None and bias.size != channels:
+        raise GraphError(f"{bias.size} biases for {channels} output channels")
+
+
+def window_out(shape: Sequence[int], window: Pair, attrs: Mapping[str, Any]) -> Pair:
+    """Output height and width; GraphError when the window does not fit."""
+    made = tuple(
+        out_size(
+            shape[1 + i],
+            window[i],
+            attrs["stride_" + "hw"[i]],
+            attrs["padding"],
+            attrs.get(f"dilation_{'hw'[i]}_factor", 1),
+        )
+        for i in (0, 1)
+    )
+    if min(made) < 1:
+        raise GraphError(f"a window of {window} does not fit {tuple(shape[1:3])} without padding")
+    return made  # type: ignore[return-value]
+
+
+def padded(x: np.ndarray, window: Pair, out: Pair, attrs: Mapping[str, Any]) -> np.ndarray:
+    """`x` (N, H, W, C) with the zeros around it that every window position needs."""
+    pads = [(0, 0)]
+    for i in (0, 1):
+        stride = attrs["stride_" + "hw"[i]]
+        dilation = attrs.get(f"dilation_{'hw'[i]}_factor", 1)
+        size = x.shape[1 + i]
+        before = pad_before(size, window[i], stride, out[i], dilation)
+        need = (out[i] - 1) * stride + (window[i] - 1) * dilation + 1
+        pads.append((before, max(need - size - before, 0)))
+    pads.append((0, 0))
+    return np.pad(x, pads) if any(map(any, pads)) else x
+
+
+def tap(x: np.ndarray, y: int, z: int, out: Pair, attrs: Mapping[str, Any]) -> np.ndarray:
+    """What the window's element (row y, column z) sees at every position: (N, OH, OW, C)."""
+    sh, sw = attrs["stride_h"], attrs["stride_w"]
+    y *= attrs.get("dilation_h_factor", 1)
+    z *= attrs.get("dilation_w_factor", 1)
+    return x[:, y : y + (out[0] - 1) * sh + 1 : sh, z : z + (out[1] - 1) * sw + 1 : sw]
+
+
+def centred(x: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """`x` in float64, less its zero point where kernels subtract it (int8, not int16)."""
+    x = x.astype(np.float64)
+    if tensor.dtype == "int8" and tensor.quant is not None:
+        x -= float(tensor.quant.zero_point[0])
+    return x
+
+
+def leave_accumulator(
+    acc: np.ndarray,
+    bias: np.ndarray | None,
+    data: Tensor,
+    weights: Tensor,
+    output: Tensor,
+    activation: str,
+    *,
+    multipliers: tuple[np.ndarray, np.ndarray] | None = None,
+    narrow: bool = False,
+) -> np.ndarray:
+    """Turn accumulators (float64, channels last) into stored outputs.
+
+    Parameters
+    ----------
+    multipliers : mantissas and shifts, one or one a channel; those of conv when left out
+    narrow : int16 kernels accumulate in 32 bits (otherwise in 64)
+    """
+    low, high = activation_range(activation, output.dtype, output.quant)
+    if output.dtype == "float32":
+        acc = acc.astype(np.float32)
+        if bias is not None:
+            acc += bias
+        return np.clip(acc, np.float32(low), np.float32(high))
+    quants = quant_of(data), quant_of(weights), quant_of(output)
+    mantissa, shift = multipliers or conv_multipliers(*quants)
+    whole = acc.astype(np.int64)
+    if bias is not None:
+        whole += bias
+    if output.dtype == "int16" and not narrow:
+        scaled = multiply_by_quantized_multiplier_int64(whole, mantissa, shift)
+    else:
+        # a sum beyond 32 bits wraps around in the runtime, so it does here
+        scaled = multiply_by_quantized_multiplier(whole.astype(np.int32), mantissa, shift)
+        if output.dtype != "int16":
+            scaled = scaled + np.int32(quants[2].zero_point[0])
+    return np.clip(scaled, low, high).astype(output.numpy_dtype)
