@@ -112,7 +112,7 @@ class Child:
         return self._process, self._log
 
     def _start(self) -> None:
-        log = tempfile.TemporaryFile()
+        log = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the child)
         env = {**os.environ, "PYTHONWARNINGS": "ignore"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", self.module],

@@ -4,8 +4,9 @@ TFLite Micro aborts the process on some models, so it runs in a child process th
 calls and replaced when it dies; its own last words then stand in the error.
 
 The arena it reports is that of this machine. Pointers are 8 bytes wide here, so its bookkeeping
-(tensor structs, node tables) is larger than on a 32-bit microcontroller: for small models the host's
-arena overstates the device's by 1 to 3 KB. Tensors themselves (the "head") take the same space.
+(tensor structs, node tables) is larger than on a 32-bit microcontroller: for small models the
+host's arena overstates the device's by 1 to 3 KB. Tensors themselves (the "head") take the same
+space.
 """
 
 from __future__ import annotations
