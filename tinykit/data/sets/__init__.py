@@ -1,0 +1,1 @@
+"""One module a dataset: ``load() -> Dataset``. A module here is a dataset; its name is the name."""

@@ -1,0 +1,15 @@
+"""Progress bars for people: shown on a terminal or in a notebook, silent everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def bar(total: int, what: str, progress: bool | None) -> Any:
+    """A tqdm bar of `total` steps; `progress` None shows it only where a person may be watching."""
+    from tqdm import tqdm
+
+    if progress is None:
+        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(total=total, desc=what, disable=not progress, leave=False, dynamic_ncols=True)
