@@ -1,0 +1,1 @@
+"""Model formats: sources of graphs (`.tflite` files, torch, Keras) and the `.tflite` writer."""
