@@ -24,6 +24,8 @@ FLOORS = {
     "demo": 8,
     "cli": 8,
 }
+#: what every room stands on: the base of all errors
+GROUND = "tinykit.graph.errors"
 WIDGETS = {"ipywidgets", "voila", "IPython"}
 WIDGET_FLOOR = 7
 TORCH_ROOMS = {"nn", "quant", "compress", "search", "adapt", "federated"}
@@ -89,6 +91,8 @@ def _import_rule(
             return (
                 None if floor == 8 else "import the room, not tinykit (all floors hang from there)"
             )
+        if module == GROUND:
+            return None
         other = module.split(".")[1]
         if other in lazy:
             other = lazy[other].partition(":")[0].split(".")[1]

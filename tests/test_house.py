@@ -52,6 +52,7 @@ def test_checker_catches(path: str, source: str, part: str) -> None:
     ("path", "source"),
     [
         ("engine/x.py", "from tinykit.graph import Graph\nimport numpy as np"),
+        ("data/x.py", "from tinykit.graph.errors import TinykitError"),
         ("engine/kernels/x.py", "from .. import plan\nfrom . import conv"),
         ("targets/x.py", "if TYPE_CHECKING:\n    import torch"),
         ("formats/torch_export.py", "import torch"),

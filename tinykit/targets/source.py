@@ -29,7 +29,6 @@ def as_graph(model: ModelLike) -> Graph:
             f"a Graph or the path of a model file is needed, got {type(model).__name__}; "
             "make a Graph of a torch module with tk.to_graph(module, calibrate=data)"
         )
-    import tinykit  # noqa: F401  (registers the file formats)
     from tinykit.graph.fileio import load
 
     return load(model)
