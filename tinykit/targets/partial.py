@@ -26,7 +26,7 @@ class Part:
 
 
 def without(graph: Graph, positions: Collection[int]) -> Graph | None:
-    """`graph` without the ops at `positions`; their outputs become inputs. None if no op is left."""
+    """`graph` without the ops at `positions`; what they make is fed in. None if empty."""
     kept = [op for i, op in enumerate(graph.ops) if i not in positions]
     gone = [op for i, op in enumerate(graph.ops) if i in positions]
     if not kept:

@@ -102,9 +102,7 @@ def profile_html(profile: Profile) -> str:
             f'<{tag} style="{left}">{escape(op)}</{tag}>{cells}</tr>'
         )
 
-    body = "".join(
-        row(r.name, r.op, [r[c.name] for c in columns], r.note) for r in profile.layers
-    )
+    body = "".join(row(r.name, r.op, [r[c.name] for c in columns], r.note) for r in profile.layers)
     total = row("total", "", [profile[c.name] for c in columns], "", "th")
     below = [_extra(profile, c) for c in rest]
     below += [text for c in profile.columns if (text := _range(profile, c.name))]

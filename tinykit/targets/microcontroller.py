@@ -1,0 +1,277 @@
+"""Profiling for microcontrollers: an emulated core counts, TFLite Micro is measured, time modelled."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinykit.graph.errors import TinykitError
+from tinykit.graph.ir import Graph, integer_range
+from tinykit.targets.boards import Board
+from tinykit.targets.partial import runnable_part
+from tinykit.targets.profile import Budget, Column, Cost, Fit, Layer, Profile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the generated C of a graph costs on one core: exact, from the emulator.
+
+    `per_op` holds None for ops that were left out, `missing` why. Bytes are those of the image that
+    ran: flash = code + constants + initialised data, SRAM = arena + stack + static data.
+    """
+
+    instructions: int | None
+    per_op: tuple[int | None, ...]
+    code_bytes: int | None
+    constant_bytes: int | None
+    data_bytes: int | None
+    arena_bytes: int | None
+    stack_bytes: int | None
+    static_bytes: int | None
+    live_bytes: tuple[int | None, ...]
+    missing: dict[int, str]
+
+    @property
+    def flash_bytes(self) -> int | None:
+        return _sum(self.code_bytes, self.constant_bytes, self.data_bytes)
+
+    @property
+    def sram_bytes(self) -> int | None:
+        return _sum(self.arena_bytes, self.stack_bytes, self.static_bytes)
+
+
+_counts: weakref.WeakKeyDictionary[Graph, dict[str, Counts]] = weakref.WeakKeyDictionary()
+_arenas: weakref.WeakKeyDictionary[Graph, tuple[int | None, str]] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def profile_on(board: Board, graph: Graph, model: str | None = None) -> Profile:
+    """What `graph` costs on `board`; see `tinykit.targets.profile`."""
+    counts = count(graph, board.core.name)
+    arena, arena_note = tflm_arena(graph)
+    flash = constant_bytes_by_op(graph)
+    unknown = {i for i, _ in graph.unsupported}
+    layers = []
+    for i, op in enumerate(graph.ops):
+        instructions = counts.per_op[i]
+        layers.append(
+            Layer(
+                graph.op_name(i),
+                op.kind,
+                {
+                    "macs": None if i in unknown else graph.op_macs(i),
+                    "flash_bytes": flash[i],
+                    "sram_bytes": counts.live_bytes[i],
+                    "instructions": instructions,
+                    "estimated_ms": _ms(board, instructions),
+                },
+                counts.missing.get(i, ""),
+            )
+        )
+    ranges = {}
+    if counts.instructions is not None:
+        _, low, high = board.milliseconds(counts.instructions)
+        ranges["estimated_ms"] = (low, high)
+    notes = [arena_note] if arena_note else []
+    if counts.missing:
+        notes.append(
+            f"{len(counts.missing)} of {len(graph.ops)} ops could not be profiled (see their "
+            "rows): flash, SRAM, instructions and time are lower bounds"
+        )
+    if board.note:
+        notes.append(f"{board.title}: {board.note}")
+    totals: dict[str, Cost] = {
+        "macs": graph.macs,
+        "flash_bytes": counts.flash_bytes,
+        "sram_bytes": counts.sram_bytes,
+        "tflm_arena_bytes": arena,
+        "instructions": counts.instructions,
+        "estimated_ms": _ms(board, counts.instructions),
+    }
+    return Profile(
+        model=model or graph.name,
+        target=board.name,
+        columns=columns(board),
+        totals=totals,
+        layers=tuple(layers),
+        fit=_fit(board, graph, counts, flash),
+        ranges=ranges,
+        notes=tuple(notes),
+        complete=not counts.missing and counts.instructions is not None,
+        about=board.about,
+    )
+
+
+def columns(board: Board) -> tuple[Column, ...]:
+    """What each number of a microcontroller's profile is."""
+    core = board.core
+    return (
+        Column("macs", "MAC", "counted", "multiply-accumulates of one inference, from the shapes"),
+        Column(
+            "flash_bytes",
+            "B",
+            "counted",
+            "code + constants + initialised data of the linked image of tinykit's generated C for "
+            f"{core.title}; a layer's figure is its constants, each counted at its first reader",
+        ),
+        Column(
+            "sram_bytes",
+            "B",
+            "counted",
+            "planned arena + deepest stack seen on the emulator + static data of the generated C; "
+            "a layer's figure is the arena bytes alive while it runs",
+        ),
+        Column(
+            "tflm_arena_bytes",
+            "B",
+            "measured",
+            "what TFLite Micro took from its arena on this 64-bit machine; a 32-bit "
+            "microcontroller needs 1 to 3 KB less",
+        ),
+        Column(
+            "instructions",
+            "instructions",
+            "counted",
+            f"instructions of one inference of the generated C on an emulated {core.title}",
+        ),
+        Column(
+            "estimated_ms",
+            "ms",
+            "modelled",
+            f"instructions x {core.cpi:g} cycles per instruction (range {core.cpi_low:g} to "
+            f"{core.cpi_high:g}) / {board.mhz:g} MHz; {core.model}",
+        ),
+    )
+
+
+def count(graph: Graph, core: str) -> Counts:
+    """Generate C for `graph`, build it for `core`, run one inference on the emulator and count.
+
+    The input is random (seeded). Ops that the C generator lacks are left out and named in
+    `missing`. Results are kept as long as the graph lives.
+    """
+    with _lock:
+        known = _counts.setdefault(graph, {})
+        found = known.get(core)
+    if found is None:
+        found = _count(graph, core)  # outside the lock: other graphs need not wait
+        with _lock:
+            known[core] = found
+    return found
+
+
+def _count(graph: Graph, core: str) -> Counts:
+    from tinykit.engine import emulate, generate, plan
+
+    size = len(graph.ops)
+    part = runnable_part(graph, generate)
+    layout = plan(graph)
+    if part.graph is None:
+        none = (None,) * size
+        return Counts(
+            None, none, None, None, None, layout.arena_bytes, None, None,
+            tuple(layout.live_bytes), part.missing,
+        )  # fmt: skip
+    result = emulate(part.graph, [sample_inputs(part.graph)], core=core)
+    per_op: list[int | None] = [None] * size
+    for position, instructions in zip(part.positions, result.per_op, strict=True):
+        per_op[position] = int(instructions)
+    return Counts(
+        instructions=int(result.instructions),
+        per_op=tuple(per_op),
+        code_bytes=result.flash.code,
+        constant_bytes=result.flash.constants,
+        data_bytes=result.flash.data,
+        # the arena of the whole graph: what the missing ops make must be kept too
+        arena_bytes=max(layout.arena_bytes, result.ram.arena),
+        stack_bytes=result.ram.stack,
+        static_bytes=result.ram.static,
+        live_bytes=tuple(layout.live_bytes),
+        missing=part.missing,
+    )
+
+
+def sample_inputs(graph: Graph, seed: int = 0) -> list[np.ndarray]:
+    """One random stored value for each input of `graph`: the whole range of integers, N(0, 1)."""
+    rng = np.random.default_rng(seed)
+    values = []
+    for index in graph.inputs:
+        tensor = graph.tensors[index]
+        if tensor.dtype == "float32":
+            values.append(rng.standard_normal(tensor.shape).astype(np.float32))
+        elif tensor.dtype == "bool":
+            values.append(rng.random(tensor.shape) < 0.5)
+        else:
+            low, high = integer_range(tensor.dtype)
+            values.append(
+                rng.integers(low, high, tensor.shape, dtype=np.int64, endpoint=True).astype(
+                    tensor.numpy_dtype
+                )
+            )
+    return values
+
+
+def tflm_arena(graph: Graph) -> tuple[int | None, str]:
+    """Bytes that TFLite Micro takes from its arena on this machine; None and why not."""
+    with _lock:
+        known = _arenas.get(graph)
+    if known is None:
+        known = _tflm_arena(graph)
+        with _lock:
+            _arenas[graph] = known
+    return known
+
+
+def _tflm_arena(graph: Graph) -> tuple[int | None, str]:
+    from tinykit.formats import tflite
+    from tinykit.targets import tflm
+
+    try:
+        run = tflm.run(tflite.write(graph), sample_inputs(graph))
+    except TinykitError as error:
+        return None, f"no tflm_arena_bytes: {error}"
+    return run.arena_bytes, ""
+
+
+def constant_bytes_by_op(graph: Graph) -> list[int]:
+    """Bytes of the constants that each op is the first to read."""
+    seen: set[int] = set()
+    sizes = []
+    for op in graph.ops:
+        fresh = {i for i in op.inputs if i is not None and graph.tensors[i].is_const} - seen
+        seen |= fresh
+        sizes.append(sum(graph.tensors[i].nbytes for i in fresh))
+    return sizes
+
+
+def _ms(board: Board, instructions: int | None) -> float | None:
+    return None if instructions is None else board.milliseconds(instructions)[0]
+
+
+def _fit(board: Board, graph: Graph, counts: Counts, flash: list[int]) -> Fit | None:
+    budgets = []
+    live = [b or 0 for b in counts.live_bytes]
+    partial = bool(counts.missing)
+    image = counts.flash_bytes if counts.flash_bytes is not None else sum(flash)
+    for memory, need, have, by_op in (
+        ("flash", image, board.flash_bytes, flash),
+        ("sram", counts.sram_bytes or counts.arena_bytes, board.sram_bytes, live),
+    ):
+        if need is None or not by_op:
+            continue
+        peak = max(range(len(by_op)), key=by_op.__getitem__)
+        budgets.append(
+            Budget(memory, need, have, graph.op_name(peak), by_op[peak], at_least=partial)
+        )
+    return Fit(board.title, tuple(budgets))
+
+
+def _sum(*parts: int | None) -> int | None:
+    known = [p for p in parts if p is not None]
+    return sum(known) if len(known) == len(parts) else None
