@@ -129,7 +129,8 @@ def _download(file: RemoteFile, target: Path, dataset: str) -> bytes:
         reason = getattr(error, "reason", None) or error
         raise MissingToolError(
             f"dataset {dataset} is not on this machine and {file.url} could not be had ({reason}): "
-            f"connect to the network, or put {file.name}.gz into a folder and set TINYKIT_DATA to it"
+            f"connect to the network, or put {file.name}.gz into a folder and set TINYKIT_DATA to "
+            f"that folder"
         ) from None
     store(target, raw)
     return whole
@@ -158,7 +159,9 @@ def _fetch(file: RemoteFile) -> bytes:
 def store(target: Path, raw: bytes) -> None:
     """Write `raw` to `target` so that `target` is at every moment absent, old, or whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name}.", suffix=".part"
+    )
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(raw)
@@ -168,5 +171,3 @@ def store(target: Path, raw: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-

@@ -58,7 +58,7 @@ class Split:
         return iter((self.x, self.y))
 
     def take(self, count: int, seed: int = 0) -> Split:
-        """`count` examples drawn without replacement, classes in proportion; all if there are fewer."""
+        """`count` examples drawn without replacement, classes in proportion; or all there are."""
         if count >= len(self):
             return self
         if count < 1:
@@ -125,6 +125,7 @@ def stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.n
     order = np.argsort(-(exact - quota), kind="stable")
     quota[order[: count - quota.sum()]] += 1
     picked = [
-        rng.permutation(np.flatnonzero(labels == c))[:q] for c, q in zip(classes, quota, strict=True)
+        rng.permutation(np.flatnonzero(labels == c))[:q]
+        for c, q in zip(classes, quota, strict=True)
     ]
     return np.sort(np.concatenate(picked))

@@ -11,5 +11,11 @@ def bar(total: int, what: str, progress: bool | None) -> Any:
     from tqdm import tqdm
 
     if progress is None:
-        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
+        progress = sys.stderr.isatty() or _in_kernel()
     return tqdm(total=total, desc=what, disable=not progress, leave=False, dynamic_ncols=True)
+
+
+def _in_kernel() -> bool:
+    # asked of a module that a kernel has loaded anyway; this room imports neither
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "ipykernel" in sys.modules

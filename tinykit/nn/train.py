@@ -54,8 +54,8 @@ def default_epochs(data: Dataset) -> int:
 
 
 def default_batch(data: Dataset) -> int:
-    """32 for small sets (they need the steps), 128 from 10,000 examples on."""
-    return 32 if len(data.train) < 10_000 else 128
+    """64 for small sets (they need the steps), 128 from 10,000 examples on."""
+    return 64 if len(data.train) < 10_000 else 128
 
 
 def fit(
@@ -64,7 +64,7 @@ def fit(
     epochs: int | None = None,
     *,
     seed: int = 0,
-    lr: float = 5e-3,
+    lr: float = 1e-2,
     batch_size: int | None = None,
     weight_decay: float = 1e-2,
     progress: bool | None = None,
@@ -92,7 +92,9 @@ def fit(
     epochs = default_epochs(data) if epochs is None else epochs
     batch = batch_size or default_batch(data)
     if epochs < 0 or not lr > 0 or batch < 1:
-        raise TrainingError(f"fit needs epochs >= 0, lr > 0 and batch_size >= 1, got {epochs}, {lr}, {batch}")
+        raise TrainingError(
+            f"fit needs epochs >= 0, lr > 0 and batch_size >= 1, got {epochs}, {lr}, {batch}"
+        )
     x, y = tensors(data.train.x, data.train.y)
     order = torch.Generator().manual_seed(seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -160,7 +162,9 @@ def predict(model: nn.Module, x: np.ndarray, batch: int = 512) -> np.ndarray:
     model.eval()
     try:
         with torch.inference_mode():
-            parts = [model(torch.from_numpy(part).permute(0, 3, 1, 2)) for part in _batches(x, batch)]
+            parts = [
+                model(torch.from_numpy(part).permute(0, 3, 1, 2)) for part in _batches(x, batch)
+            ]
     finally:
         model.train(was)
     return torch.cat(parts).numpy()

@@ -1,6 +1,6 @@
 """Small networks for small chips. Each takes a `DataSpec`, eats NCHW float32 and returns logits.
 
-Padding is chosen so that TFLite's SAME or VALID describes it: no separate pad op ends up on the chip.
+Padding is chosen so that TFLite's SAME or VALID describes it: no pad op ends up on the chip.
 """
 
 from tinykit.nn.zoo.ds_cnn import ds_cnn

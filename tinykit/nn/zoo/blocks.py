@@ -27,7 +27,7 @@ def seeded(build: Callable[P, nn.Module]) -> Callable[P, nn.Module]:
 
 
 def channels(base: int, width: float) -> int:
-    """`base` channels times `width`, in steps of 4 (kernels take four int8 at a time), at least 4."""
+    """`base` channels times `width`, in steps of 4 (four int8 fill a register), at least 4."""
     if not 0 < width <= 16:
         raise TinykitError(f"width is {width}; it multiplies the channels, give 0 < width <= 16")
     return max(4, round(base * width / 4) * 4)
@@ -48,11 +48,9 @@ def conv(
     the end; torch's symmetric padding says the same only when that is even.
     """
     out = (-(-size[0] // stride), -(-size[1] // stride))
-    total = [
-        max((o - 1) * stride + kernel - s, 0) for o, s in zip(out, size, strict=True)
-    ]
+    total = [max((o - 1) * stride + kernel - s, 0) for o, s in zip(out, size, strict=True)]
     layers: list[nn.Module] = []
-    padding: tuple[int, ...] = (total[0] // 2, total[1] // 2)
+    padding: tuple[int, int] = (total[0] // 2, total[1] // 2)
     if total[0] % 2 or total[1] % 2:
         (top, left) = padding
         layers.append(nn.ZeroPad2d((left, total[1] - left, top, total[0] - top)))

@@ -1,4 +1,4 @@
-"""DS-CNN: a depthwise-separable network for microcontrollers (Zhang et al. 2017, arXiv:1711.07128)."""
+"""DS-CNN: depthwise-separable, for microcontrollers (Zhang et al. 2017, arXiv:1711.07128)."""
 
 from __future__ import annotations
 

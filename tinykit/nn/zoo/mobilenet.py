@@ -1,4 +1,4 @@
-"""Inverted residuals with linear bottlenecks (MobileNetV2, Sandler et al. 2018, arXiv:1801.04381)."""
+"""Inverted residuals, linear bottlenecks (MobileNetV2, Sandler et al. 2018, arXiv:1801.04381)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class InvertedResidual(nn.Module):
 def mobilenet(
     spec: DataSpec, width: float = 1.0, *, expansion: int = 4, seed: int = 0
 ) -> nn.Module:
-    """Stem, five inverted residuals of 16, 24 and 32 channels times `width`, head; NCHW → logits."""
+    """Stem, five inverted residuals of 16, 24 and 32 channels times `width`; NCHW → logits."""
     h, w, c = spec.shape
     wide = channels(16, width)
     stem, size = conv(c, wide, 3, (h, w), stride=2 if min(h, w) >= 20 else 1, act=nn.ReLU6)
