@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+import tinykit.graph.ops  # noqa: F401  (fills the opset)
 from tinykit.graph.errors import GraphError
 from tinykit.graph.ir import Graph, Op, Tensor
-from tinykit.graph.registry import OPSET, reference
+from tinykit.graph.registry import OPSET, Shape, reference
 
 #: bytes of constants that folding may add, beyond eight times those it started with
 FOLDED_BYTES = 1 << 22
@@ -66,7 +67,7 @@ def fold_parts(
         ins = [None if i is None else made[i] for i in op.inputs]
         if not dynamic.isdisjoint(op.outputs):
             for index, shape in zip(op.outputs, _shapes(op, ins), strict=False):
-                if index in dynamic:
+                if index in dynamic and shape is not None:
                     made[index] = replace(made[index], shape=shape)
         values = None
         size = sum(made[i].nbytes for i in op.outputs)
@@ -81,10 +82,11 @@ def fold_parts(
     return made, kept
 
 
-def _shapes(op: Op, ins: Sequence[Tensor | None]) -> list[tuple[int, ...]]:
+def _shapes(op: Op, ins: Sequence[Tensor | None]) -> list[Shape | None]:
     """What the op's rule says, or nothing when the rule objects (validation will tell)."""
     try:
-        return [tuple(int(d) for d in s) for s in OPSET[op.kind].infer(ins, op.attrs)]
+        shapes = OPSET[op.kind].infer(ins, op.attrs)
+        return [None if s is None else tuple(int(d) for d in s) for s in shapes]
     except (GraphError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return []
 

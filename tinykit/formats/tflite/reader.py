@@ -114,7 +114,8 @@ def _read(data: bytes, fold: bool) -> Graph:
     tensors, ops, inputs, outputs, dynamic = _tensors(reader, tables, ops, inputs, outputs)
     if fold:
         tensors, ops = fold_parts(tensors, ops, outputs, dynamic)
-        tensors, ops, inputs, outputs = compact(tensors, ops, inputs, outputs)
+        tensors, ops, *ends = compact(tensors, ops, inputs, outputs)
+        inputs, outputs = map(tuple, ends)
     live = sum(t.nbytes for t in tensors if not t.is_const)
     if live > MAX_ACTIVATIONS:
         raise ModelFormatError(

@@ -25,9 +25,7 @@ CUSTOM = 32
 #: in `deprecated_builtin_code`: the code does not fit a byte, look at `builtin_code`
 PLACEHOLDER_FOR_GREATER_OP_CODES = 127
 
-#: BuiltinOperator by number
-BUILTINS: tuple[str, ...] = tuple(
-    """
+_BUILTINS = """
 add average_pool_2d concatenation conv_2d depthwise_conv_2d depth_to_space dequantize
 embedding_lookup floor fully_connected hashtable_lookup l2_normalization l2_pool_2d
 local_response_normalization logistic lsh_projection lstm max_pool_2d mul relu relu_n1_to_1
@@ -58,9 +56,9 @@ stablehlo_dynamic_update_slice stablehlo_pad stablehlo_iota stablehlo_dot_genera
 stablehlo_reduce_window stablehlo_sort stablehlo_while stablehlo_gather stablehlo_transpose
 dilate stablehlo_rng_bit_generator reduce_window stablehlo_composite stablehlo_shift_left
 stablehlo_cbrt stablehlo_case
-
-    """.split()
-)
+"""
+#: BuiltinOperator by number
+BUILTINS: tuple[str, ...] = tuple(_BUILTINS.split())
 BUILTIN_CODES: Mapping[str, int] = MappingProxyType({n: i for i, n in enumerate(BUILTINS)})
 
 #: kinds that run another subgraph: a graph here is one flat list of ops, so they cannot be kept
