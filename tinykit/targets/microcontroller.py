@@ -1,4 +1,4 @@
-"""Profiling for microcontrollers: an emulated core counts, TFLite Micro is measured, time modelled."""
+"""Profiles of microcontrollers: an emulated core counts, TFLite Micro is measured."""
 
 from __future__ import annotations
 

@@ -1,0 +1,307 @@
+"""The ``tinykit`` command.
+
+Exit status: 0 done, 1 verification found a difference, 2 a mistake that one line explains,
+70 a bug in tinykit (``--debug`` shows its traceback), 130 interrupted, 141 the reader of the output
+went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinykit import __version__
+from tinykit.graph.errors import TinykitError
+
+MISTAKE, BUG, INTERRUPTED, PIPE_CLOSED = 2, 70, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (without the program's name); the exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if "run" not in args:
+        parser.print_help()
+        return MISTAKE
+    logging.basicConfig(
+        level=logging.DEBUG if args.debug else logging.WARNING, format="%(name)s: %(message)s"
+    )
+    try:
+        status = args.run(args)
+        sys.stdout.flush()
+        return int(status or 0)
+    except BrokenPipeError:
+        # `tinykit ... | head`: keep the interpreter from complaining when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        print("tinykit: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (TinykitError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"tinykit: {explain(error)}", file=sys.stderr)
+        return MISTAKE
+    except Exception as error:
+        if args.debug:
+            raise
+        print(
+            f"tinykit: a bug in tinykit: {type(error).__name__}: {one_line(str(error))} "
+            "(the same command with --debug shows where)",
+            file=sys.stderr,
+        )
+        return BUG
+
+
+def explain(error: Exception) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return one_line(str(error)) or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+# -- the commands -----------------------------------------------------------------------------
+
+
+def cmd_profile(args: argparse.Namespace) -> int:
+    from tinykit.targets import profile
+
+    result = profile(args.model, args.target)
+    print(result.to_json() if args.json else result)
+    return 0
+
+
+def cmd_verify(args: argparse.Namespace) -> int:
+    from tinykit.targets.verify import verify
+
+    with progress_bar(args.json) as progress:
+        report = verify(
+            args.model, args.samples, args.seed, progress=progress, extras=not args.quick
+        )
+    print(json.dumps(report.to_dict(), indent=2) if args.json else report)
+    return 0 if report.ok else 1
+
+
+def cmd_boards(args: argparse.Namespace) -> int:
+    from tinykit.targets import boards, load
+    from tinykit.targets.boards import NUMBERS
+    from tinykit.targets.render import table
+
+    if args.name:
+        board = load(args.name)
+        rows = [
+            [
+                n,
+                str(board.core.name if n == "core" else getattr(board, n)),
+                board.sources[n] + (" (not looked up again)" if n in board.unchecked else ""),
+            ]
+            for n in NUMBERS
+        ]
+        print("\n".join([f"{board.name}: {board.about}", "", *table(rows, left=3), ""]))
+        print(f"time: {board.core.cpi:g} cycles an instruction, modelled; {board.core.model}")
+        if board.note:
+            print(f"note: {board.note}")
+        return 0
+    if args.json:
+        print(json.dumps([board_dict(b) for b in boards()], indent=2))
+        return 0
+    head = ["name", "board", "core", "MHz", "flash KiB", "SRAM KiB", "FPU"]
+    body = [
+        [
+            b.name,
+            b.title,
+            b.core.title.removeprefix("Arm "),
+            f"{b.mhz:g}",
+            f"{b.flash_bytes / 1024:,.0f}",
+            f"{b.sram_bytes / 1024:,.0f}",
+            b.fpu,
+        ]
+        for b in boards()
+    ]
+    print("\n".join(table([head, None, *body], left=3)))
+    print("\n`tinykit boards NAME` shows where each number comes from.")
+    return 0
+
+
+def board_dict(board: Any) -> dict[str, Any]:
+    """A board as plain values."""
+    from tinykit.targets.boards import NUMBERS
+
+    return {
+        "name": board.name,
+        "title": board.title,
+        **{n: getattr(board, n) for n in NUMBERS if n != "core"},
+        "core": board.core.name,
+        "note": board.note,
+        "sources": dict(board.sources),
+        "unchecked": list(board.unchecked),
+    }
+
+
+def cmd_info(args: argparse.Namespace) -> int:
+    if args.model is None:
+        from tinykit.demo.tools import describe_tools
+
+        print(describe_tools())
+        return 0
+    from tinykit.graph.fileio import load
+    from tinykit.targets.describe import describe
+
+    print(describe(load(args.model), args.model))
+    return 0
+
+
+def cmd_compile(args: argparse.Namespace) -> int:
+    from tinykit.engine import generate
+    from tinykit.graph.fileio import load
+
+    sources = generate(load(args.model))
+    folder = Path(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in sources.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    print(
+        f"{len(sources.files)} files in {folder}; call {sources.entry}(arena) "
+        f"with an arena of {sources.plan.arena_bytes:,} bytes aligned to 16"
+    )
+    return 0
+
+
+def cmd_demo(args: argparse.Namespace) -> int:
+    from tinykit.demo import run_demo
+
+    run_demo(dataset=args.dataset, out=Path(args.out), target=args.target, seed=args.seed)
+    if args.no_serve or os.environ.get("CI", "").lower() in ("1", "true") or not _on_terminal():
+        return 0
+    from tinykit.explore.app import serve
+
+    print("\nStarting the explorer (Ctrl-C ends it) ...")
+    return int(serve() or 0)
+
+
+def cmd_app(args: argparse.Namespace) -> int:
+    from tinykit.explore.app import serve
+
+    options: dict[str, Any] = {} if args.port is None else {"port": args.port}
+    return int((serve(args.name, **options) if args.name else serve(**options)) or 0)
+
+
+def cmd_lab(args: argparse.Namespace) -> int:
+    import importlib.util
+
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise TinykitError("JupyterLab is not installed: pip install jupyterlab")
+    candidates = [Path(args.folder)] if args.folder else [
+        Path("notebooks"), Path(__file__).resolve().parent.parent / "notebooks"
+    ]  # fmt: skip
+    folder = next((c for c in candidates if c.is_dir()), None)
+    if folder is None:
+        raise TinykitError(
+            "no folder of lessons here; run this in a clone of the repository, or name the folder: "
+            "tinykit lab FOLDER"
+        )
+    command = [sys.executable, "-m", "jupyter", "lab", str(folder)]
+    os.execv(command[0], command)
+    return 0
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+class progress_bar:
+    """A progress callback on standard error; silent when that is not a terminal."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet or not sys.stderr.isatty()
+        self.bar: Any = None
+
+    def __enter__(self) -> Callable[[int, int, str], None] | None:
+        return None if self.quiet else self._tick
+
+    def _tick(self, done: int, total: int, what: str) -> None:
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, file=sys.stderr, leave=False)
+        self.bar.set_description_str(what, refresh=False)
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+# -- the parser -------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; each subcommand sets `run`."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks and log"
+    )
+    parser = argparse.ArgumentParser(
+        prog="tinykit",
+        description="Take a small neural network from a notebook to a chip.",
+    )
+    parser.add_argument("--version", action="version", version=f"tinykit {__version__}")
+    parser.add_argument("--debug", action="store_true", help="tracebacks and log")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, parents=[common])
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("demo", cmd_demo, "the main job: train, compress, deploy, compare, report")
+    sub.add_argument("--dataset", help="digits or fashion_mnist (default: the best at hand)")
+    sub.add_argument("--target", default="stm32f446", help="board (default %(default)s)")
+    sub.add_argument("--out", default="report", help="folder of the report (default %(default)s)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--no-serve", action="store_true", help="end after the report")
+
+    sub = command("profile", cmd_profile, "what a model costs on a board, layer by layer")
+    sub.add_argument("model", help="a .tflite file")
+    sub.add_argument("--target", default="stm32f446", help="board (default %(default)s)")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("verify", cmd_verify, "compare every backend with TFLite Micro, bit for bit")
+    sub.add_argument("model", help="a .tflite file")
+    sub.add_argument("--samples", type=int, default=100, help="inputs (default %(default)s)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--quick", action="store_true", help="leave out gcc, QEMU and LiteRT")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("boards", cmd_boards, "the device catalogue, or one board with its sources")
+    sub.add_argument("name", nargs="?")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("info", cmd_info, "what a model file holds; without a file: tools and versions")
+    sub.add_argument("model", nargs="?", help="a .tflite file")
+
+    sub = command("compile", cmd_compile, "write a model as C")
+    sub.add_argument("model", help="a .tflite file")
+    sub.add_argument("--out", default="generated", help="folder (default %(default)s)")
+
+    sub = command("app", cmd_app, "an explorer in the browser")
+    sub.add_argument("name", nargs="?")
+    sub.add_argument("--port", type=int)
+
+    sub = command("lab", cmd_lab, "JupyterLab on the lessons")
+    sub.add_argument("folder", nargs="?")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
