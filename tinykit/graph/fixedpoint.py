@@ -171,7 +171,11 @@ def pad_before(size: int, window: int, stride: int, out: int, dilation: int = 1)
 def conv_multipliers(
     input_quant: Quantization, filter_quant: Quantization, output_quant: Quantization
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mantissas and shifts, shape (scales of the filter,), of conv kernels: factors in float64."""
+    """Mantissas and shifts, shape (scales of the filter,), of MAC kernels.
+
+    TFLite Micro multiplies and divides the scales in float64, for fully connected ops too (where
+    LiteRT first rounds the product of scales to float32; the two differ on ties).
+    """
     factor = (
         input_quant.scale.astype(np.float64)[0]
         * filter_quant.scale.astype(np.float64)

@@ -14,6 +14,7 @@ from tinykit.graph.ops.convolving import (
     check_bias,
     check_strides,
     check_types,
+    check_wide_bias,
     image,
     leave_accumulator,
     padded,
@@ -108,7 +109,6 @@ def conv_2d(
             ins[1],
             outs[0],
             op.attrs["fused_activation_function"],
-            narrow=bias is None or bias.dtype == np.int32,
         )
     ]
 
@@ -120,6 +120,7 @@ def depthwise_conv_2d(
     x, weights = args[0], args[1]
     bias = args[2] if len(args) > 2 else None
     check_types(op, ins[0], ins[1], outs[0])
+    check_wide_bias(op, ins[0], bias)
     out = (outs[0].shape[1], outs[0].shape[2])
     _, height, width, _ = weights.shape
     image_ = padded(centred(x, ins[0]), (height, width), out, op.attrs)

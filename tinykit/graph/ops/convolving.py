@@ -45,6 +45,14 @@ def check_types(op: Op, data: Tensor, weights: Tensor, output: Tensor) -> None:
         )
 
 
+def check_wide_bias(op: Op, data: Tensor, bias: np.ndarray | None) -> None:
+    """Raise UnsupportedOpError for an int32 bias where int16 kernels read int64 whatever it is."""
+    if data.dtype == "int16" and bias is not None and bias.dtype != np.int64:
+        raise UnsupportedOpError(
+            op.kind, None, reference.name, f"int16 inputs with {bias.dtype} biases, not int64"
+        )
+
+
 def quant_of(tensor: Tensor) -> Quantization:
     if tensor.quant is None:
         raise GraphError(f"tensor {tensor.name!r} is {tensor.dtype} and has no quantization")
@@ -125,16 +133,12 @@ def leave_accumulator(
     weights: Tensor,
     output: Tensor,
     activation: str,
-    *,
-    multipliers: tuple[np.ndarray, np.ndarray] | None = None,
-    narrow: bool = False,
 ) -> np.ndarray:
     """Turn accumulators (float64, channels last) into stored outputs.
 
     Parameters
     ----------
-    multipliers : mantissas and shifts, one or one a channel; those of conv when left out
-    narrow : int16 kernels accumulate in 32 bits (otherwise in 64)
+    bias : int16 kernels accumulate in 32 bits when it is int32; in 64 when int64 or absent
     """
     low, high = activation_range(activation, output.dtype, output.quant)
     if output.dtype == "float32":
@@ -143,11 +147,11 @@ def leave_accumulator(
             acc += bias
         return np.clip(acc, np.float32(low), np.float32(high))
     quants = quant_of(data), quant_of(weights), quant_of(output)
-    mantissa, shift = multipliers or conv_multipliers(*quants)
+    mantissa, shift = conv_multipliers(*quants)
     whole = acc.astype(np.int64)
     if bias is not None:
         whole += bias
-    if output.dtype == "int16" and not narrow:
+    if output.dtype == "int16" and (bias is None or bias.dtype != np.int32):
         scaled = multiply_by_quantized_multiplier_int64(whole, mantissa, shift)
     else:
         # a sum beyond 32 bits wraps around in the runtime, so it does here

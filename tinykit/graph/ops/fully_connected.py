@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tinykit.graph.errors import GraphError
-from tinykit.graph.fixedpoint import quantize_multiplier
 from tinykit.graph.ir import Op, Tensor
 from tinykit.graph.ops.convolving import (
     centred,
@@ -46,15 +45,6 @@ def fully_connected_shape(ins: Sequence[Tensor | None], attrs: Mapping[str, Any]
     return [(data.size // depth, channels)]
 
 
-def _multipliers(data: Tensor, weights: Tensor, output: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """As TFLite: the product of two per-tensor scales is rounded to float32, then divided."""
-    scale, out = quant_of(data).scale[0], np.float64(quant_of(output).scale[0])
-    scales = quant_of(weights).scale
-    if scales.size > 1:
-        return quantize_multiplier(np.float64(scale) * scales.astype(np.float64) / out)
-    return quantize_multiplier(np.float64(scale * scales[0]) / out)
-
-
 @reference.register("fully_connected")
 def fully_connected(
     op: Op, ins: Sequence[Tensor], outs: Sequence[Tensor], args: Sequence[np.ndarray]
@@ -65,11 +55,9 @@ def fully_connected(
     check_types(op, data, ins[1], output)
     rows = centred(x, data).reshape(-1, weights.shape[1])
     kernel = weights.astype(np.float64)
-    multipliers = None
     if data.dtype != "float32":
         if quant_of(ins[1]).scale.size == 1:
             kernel -= float(quant_of(ins[1]).zero_point[0])
-        multipliers = _multipliers(data, ins[1], output)
     acc = rows @ kernel.T
     made = leave_accumulator(
         acc,
@@ -78,6 +66,5 @@ def fully_connected(
         ins[1],
         output,
         op.attrs["fused_activation_function"],
-        multipliers=multipliers,
     )
     return [made.reshape(output.shape)]

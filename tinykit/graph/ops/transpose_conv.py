@@ -16,6 +16,7 @@ from tinykit.graph.ops.convolving import (
     check_bias,
     check_strides,
     check_types,
+    check_wide_bias,
     image,
     leave_accumulator,
 )
@@ -70,6 +71,7 @@ def transpose_conv(
     bias = args[3] if len(args) > 3 else None
     data, output = ins[2], outs[0]
     check_types(op, data, ins[1], output)
+    check_wide_bias(op, data, bias)
     batch, height, width, _ = x.shape
     channels, kernel_h, kernel_w, _ = weights.shape
     stride_h, stride_w = op.attrs["stride_h"], op.attrs["stride_w"]
