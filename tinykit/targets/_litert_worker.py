@@ -50,7 +50,7 @@ def _run(module: Any, model: bytes, resolver: str, samples: list[list[np.ndarray
                 f"sample {number} has {len(sample)} arrays, the model {len(inputs)} inputs"
             )
         for details, value in zip(inputs, sample, strict=True):
-            interpreter.set_tensor(details["index"], np.ascontiguousarray(value))
+            interpreter.set_tensor(details["index"], np.asarray(value, order="C"))
         interpreter.invoke()
         results.append([np.array(interpreter.get_tensor(d["index"])) for d in outputs])
     return results

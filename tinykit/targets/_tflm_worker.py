@@ -27,7 +27,7 @@ def answer(message: tuple[bytes, int, list[list[np.ndarray]]]) -> list[list[np.n
             raise ValueError(f"sample {number} has {len(sample)} arrays, the model {inputs} inputs")
         for index, value in enumerate(sample):
             _check(interpreter.get_input_details(index), value, index)
-            interpreter.set_input(np.ascontiguousarray(value), index)
+            interpreter.set_input(np.asarray(value, order="C"), index)
         interpreter.invoke()
         results.append([np.array(interpreter.get_output(i)) for i in range(outputs)])
     interpreter.print_allocations()
