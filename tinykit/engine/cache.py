@@ -1,0 +1,70 @@
+"""A folder of built files, found again by a hash of everything that went into them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+#: builds kept; the least recently used go first
+KEEP = 400
+
+
+def cache_dir() -> Path:
+    """Where built files go: ``TINYKIT_CACHE``, or the platform's folder for caches.
+
+    Falls back to a folder of this user's under the temporary directory when that cannot be
+    written (a read-only home is usual on shared machines).
+    """
+    if chosen := os.environ.get("TINYKIT_CACHE"):
+        path = Path(chosen).expanduser()
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    with contextlib.suppress(OSError):
+        path = base / "tinykit"
+        path.mkdir(parents=True, exist_ok=True)
+        if os.access(path, os.W_OK):
+            return path
+    path = Path(tempfile.gettempdir()) / f"tinykit-{os.getuid()}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.stat().st_uid != os.getuid():  # someone else's folder could hold anything
+        path = Path(tempfile.mkdtemp(prefix="tinykit-"))
+    return path
+
+
+def cached(key: str, suffix: str, make: Callable[[Path], None]) -> Path:
+    """The file for `key`; when there is none, `make` writes it and it is put there at once.
+
+    The file appears under its name by an atomic rename: a reader, or a second process that builds
+    the same, never sees half a file, and an interrupted build leaves none.
+    """
+    folder = cache_dir() / "builds"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (hashlib.sha256(key.encode()).hexdigest()[:32] + suffix)
+    if path.exists():
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return path
+    with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as scratch:
+        made = Path(scratch) / ("made" + suffix)
+        make(made)
+        os.replace(made, path)
+    _prune(folder)
+    return path
+
+
+def _prune(folder: Path) -> None:
+    files = [f for f in folder.iterdir() if f.is_file()]
+    if len(files) <= KEEP:
+        return
+    with contextlib.suppress(OSError):
+        for old in sorted(files, key=lambda f: f.stat().st_mtime)[: len(files) - KEEP // 2]:
+            old.unlink(missing_ok=True)

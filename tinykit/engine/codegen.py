@@ -1,0 +1,221 @@
+"""The C generator: a graph becomes readable C99 that needs neither malloc nor a C library.
+
+One function an op, called in order by ``<prefix>_invoke(arena)``; each sets nothing up, it calls a
+kernel with constant parameters. Kernels are C files of their own (``tinykit/engine/c``), shared by
+all ops and emitted only when used. Constants stand in ``<prefix>.c`` as ``static const`` arrays, so
+that they stay in flash. Since every op is a function, a generator is free to write code that is
+specialised to its one layer instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tinykit.engine import ctext
+from tinykit.engine.plan import MemoryPlan, aliased, plan as make_plan
+from tinykit.graph.errors import UnsupportedOpError
+from tinykit.graph.ir import Graph, Op
+from tinykit.graph.registry import Backend
+
+#: op kind -> (op, input tensors, output tensors, OpContext) -> C statements of the op's function
+codegen = Backend("the C generator")
+
+_INCLUDE = re.compile(r'^\s*#include "([\w.]+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Generated C.
+
+    Attributes
+    ----------
+    files : text by file name; the ``.c`` files among them are what has to be compiled
+    symbols : for each op, the name of its function
+    entry : the function that runs one inference, ``void entry(uint8_t *arena)``
+    plan : where in the arena inputs are put and outputs found
+    """
+
+    files: dict[str, str]
+    symbols: list[str]
+    entry: str
+    plan: MemoryPlan
+
+
+@dataclass
+class OpContext:
+    """What a generator may ask for while it writes the function of one op."""
+
+    graph: Graph
+    plan: MemoryPlan
+    prefix: str
+    position: int
+    constants: dict[tuple[str, bytes], str] = field(repr=False)
+    texts: list[str] = field(repr=False)
+    headers: list[str] = field(repr=False)
+
+    @property
+    def op(self) -> Op:
+        return self.graph.ops[self.position]
+
+    def use(self, *families: str) -> None:
+        """Make the kernels of ``c/FAMILY.h`` and ``c/FAMILY.c`` available."""
+        for name in families:
+            if name not in self.headers:
+                self.headers.append(name)
+
+    def input(self, number: int) -> str:
+        """C expression: pointer to the elements of input `number`, of its C type."""
+        index = self.op.inputs[number]
+        if index is None:
+            return "0"
+        tensor = self.graph.tensors[index]
+        if tensor.data is not None:
+            note = ctext.describe(tensor)
+            if tensor.dtype == "int4":
+                return self.array(ctext.pack_int4(tensor.data), "uint8_t", note)
+            return self.array(tensor.data, ctext.C_TYPES[tensor.dtype], note)
+        return f"(const {ctext.C_TYPES[tensor.dtype]} *)(arena + {self.plan.offsets[index]})"
+
+    def output(self, number: int = 0) -> str:
+        """C expression: pointer to where output `number` goes, of its C type."""
+        index = self.op.outputs[number]
+        ctype = ctext.C_TYPES[self.graph.tensors[index].dtype]
+        return f"({ctype} *)(arena + {self.plan.offsets[index]})"
+
+    def array(self, values: np.ndarray, ctype: str, note: str = "") -> str:
+        """Name of a constant array with these values; equal arrays are stored once."""
+        flat = np.ascontiguousarray(values)
+        key = (ctype, flat.dtype.str.encode() + flat.tobytes())
+        if key not in self.constants:
+            name = f"{self.prefix}_k{len(self.constants)}"
+            self.constants[key] = name
+            self.texts.append(ctext.array(name, ctype, flat, note))
+        return self.constants[key]
+
+    def struct(self, ctype: str, **fields: Any) -> str:
+        """C expression: pointer to a constant ``struct ctype`` with these fields."""
+        name = f"{self.prefix}_op{self.position}_{ctype}_{len(self.texts)}"
+        self.texts.append(ctext.struct(name, ctype, fields))
+        return "&" + name
+
+    def unsupported(self, why: str) -> NoReturn:
+        """Give up on this op because of `why` (a variant that the C kernels lack)."""
+        raise UnsupportedOpError(self.op.kind, self.position, codegen.name, why)
+
+
+def generate(graph: Graph, plan: MemoryPlan | None = None, prefix: str = "model") -> Sources:
+    """Write C for `graph`.
+
+    Parameters
+    ----------
+    plan : the arena's layout, made when not given
+    prefix : what the generated files and symbols begin with
+
+    Raises
+    ------
+    UnsupportedOpError
+        An op, or a variant of one, without C kernel; raised before anything is written.
+    """
+    from tinykit.engine import kernels  # noqa: F401  (fills the table)
+
+    writers = [codegen.get(op.kind, position) for position, op in enumerate(graph.ops)]
+    plan = plan or make_plan(graph)
+    prefix = ctext.identifier(prefix)
+    constants: dict[tuple[str, bytes], str] = {}
+    texts: list[str] = []
+    headers: list[str] = []
+    functions, symbols = [], []
+    for position, (op, writer) in enumerate(zip(graph.ops, writers, strict=True)):
+        _no_int4_activations(graph, op, position)
+        ctx = OpContext(graph, plan, prefix, position, constants, texts, headers)
+        body = "" if aliased(graph, position) else writer(op, graph.ins(op), graph.outs(op), ctx)
+        symbol = f"{prefix}_op{position}_{ctext.identifier(op.kind)}"
+        symbols.append(symbol)
+        functions.append(_function(graph, op, position, symbol, body))
+    entry = f"{prefix}_invoke"
+    parts = [
+        f"/* {ctext.comment(graph.name)}: generated by tinykit. */\n",
+        f'#include "{prefix}.h"\n' + "".join(f'#include "{name}.h"\n' for name in headers),
+        *texts,
+        *functions,
+        f"void {entry}(uint8_t *arena)\n{{\n"
+        + "".join(f"    {symbol}(arena);\n" for symbol in symbols)
+        + ("" if symbols else "    (void)arena;\n")
+        + "}\n",
+    ]
+    files = {
+        f"{prefix}.h": _header(graph, plan, prefix, entry),
+        f"{prefix}.c": "\n".join(parts),
+        **kernel_files(headers),
+    }
+    return Sources(files, symbols, entry, plan)
+
+
+def kernel_files(families: Sequence[str]) -> dict[str, str]:
+    """The C files of these kernel families and of everything they include."""
+    folder = resources.files("tinykit.engine") / "c"
+    files: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name in files or not (folder / name).is_file():
+            return
+        files[name] = text = (folder / name).read_text(encoding="utf-8")
+        for included in _INCLUDE.findall(text):
+            add(included)
+            add(included.removesuffix(".h") + ".c")
+
+    for family in families:
+        add(f"{family}.h")
+        add(f"{family}.c")
+    return files
+
+
+def _no_int4_activations(graph: Graph, op: Op, position: int) -> None:
+    for tensor in (*graph.ins(op), *graph.outs(op)):
+        if tensor is not None and tensor.dtype == "int4" and not tensor.is_const:
+            raise UnsupportedOpError(op.kind, position, codegen.name, "int4 activations")
+
+
+def _function(graph: Graph, op: Op, position: int, symbol: str, body: str) -> str:
+    lines = "".join(f"    {line}\n" if line else "\n" for line in body.rstrip("\n").split("\n"))
+    if "arena" not in body:
+        lines = "    (void)arena;\n" + (lines if body else "")
+    makes = ", ".join(ctext.describe(t) for t in graph.outs(op))
+    same = " (shares its input's memory)" if aliased(graph, position) else ""
+    return (
+        f"/* {ctext.comment(graph.op_name(position))} makes {ctext.comment(makes)}{same} */\n"
+        f"__attribute__((noinline)) void {symbol}(uint8_t *arena)\n{{\n{lines}}}\n"
+    )
+
+
+def _header(graph: Graph, plan: MemoryPlan, prefix: str, entry: str) -> str:
+    guard = f"TINYKIT_{prefix.upper()}_H"
+    lines = []
+    for what, indices in (("input", graph.inputs), ("output", graph.outputs)):
+        for n, i in enumerate(indices):
+            tensor = graph.tensors[i]
+            if tensor.is_const:
+                continue
+            name = f"{prefix}_{what}{n}".upper()
+            lines.append(
+                f"/* {what} {n}: {ctext.comment(ctext.describe(tensor))} */\n"
+                f"#define {name}_OFFSET {plan.offsets[i]}\n#define {name}_BYTES {tensor.nbytes}\n"
+            )
+    return (
+        f"#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n\n"
+        f"/* Bytes of working memory; the arena must be aligned to 16 bytes. */\n"
+        f"#define {prefix.upper()}_ARENA_BYTES {plan.arena_bytes}\n\n" + "\n".join(lines) + "\n"
+        f"/* One inference: put the inputs at their offsets, call, read the outputs. */\n"
+        f"void {entry}(uint8_t *arena);\n"
+        + "".join(
+            f"void {prefix}_op{n}_{ctext.identifier(op.kind)}(uint8_t *arena);\n"
+            for n, op in enumerate(graph.ops)
+        )
+        + f"\n#endif\n"
+    )
