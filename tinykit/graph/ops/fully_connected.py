@@ -55,16 +55,9 @@ def fully_connected(
     check_types(op, data, ins[1], output)
     rows = centred(x, data).reshape(-1, weights.shape[1])
     kernel = weights.astype(np.float64)
-    if data.dtype != "float32":
-        if quant_of(ins[1]).scale.size == 1:
-            kernel -= float(quant_of(ins[1]).zero_point[0])
+    if data.dtype != "float32" and quant_of(ins[1]).scale.size == 1:
+        kernel -= float(quant_of(ins[1]).zero_point[0])
     acc = rows @ kernel.T
-    made = leave_accumulator(
-        acc,
-        bias,
-        data,
-        ins[1],
-        output,
-        op.attrs["fused_activation_function"],
-    )
+    activation = op.attrs["fused_activation_function"]
+    made = leave_accumulator(acc, bias, data, ins[1], output, activation)
     return [made.reshape(output.shape)]
