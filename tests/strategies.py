@@ -165,14 +165,8 @@ def graphs(
     must : a kind that occurs for certain, with `dtype` inputs (weights, for "int4")
     """
     dtype = dtype or draw(st.sampled_from(DTYPE_NAMES))
-    names = [
-        k
-        for k in growers.GROWERS
-        if dtype in growers.SUPPORTED[k] and (kinds is None or k in kinds)
-    ]
-    if dtype == "int4":  # ops without weights work on the int8 activations
-        names = [k for k in growers.GROWERS if {"int4", "int8"} & growers.SUPPORTED[k]]
-        names = [k for k in names if kinds is None or k in kinds]
+    names = [k for k in growers.GROWERS if kinds is None or k in kinds]
+    names = [k for k in names if growers.supports(k, dtype)]
     grower = Grower(draw, dtype)
     flat = must is not None and must not in growers.IMAGES and draw(st.integers(0, 3)) == 0
     grower.start(draw(st.sampled_from([2, 3])) if flat else 4)
@@ -183,7 +177,7 @@ def graphs(
     for kind in plan:
         if kind == must:  # an earlier quantize or dequantize may have changed it
             grower.dtype, grower.weights = first, dtype
-        grew = growers.GROWERS[kind](grower)
+        grew = growers.supports(kind, grower.weights) and growers.GROWERS[kind](grower)
         assume(grew or kind != must)
     assume(bool(grower.builder.ops))
     return grower.finish()

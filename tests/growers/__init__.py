@@ -14,6 +14,8 @@ GROWERS: dict[str, Callable[[Grower], bool]] = {}
 SUPPORTED: dict[str, set[str]] = {}
 #: kinds whose data must have four dimensions
 IMAGES: set[str] = set()
+#: kinds that read a filter, which "int4" is about
+WEIGHTED = {"conv_2d", "depthwise_conv_2d", "transpose_conv", "fully_connected"}
 ACTIVATIONS = ("none", "relu", "relu_n1_to_1", "relu6")
 
 
@@ -29,6 +31,13 @@ def grows(kinds: str, dtypes: str, images: bool = False) -> Any:
         return function
 
     return join
+
+
+def supports(kind: str, dtype: str) -> bool:
+    """Whether TFLite Micro has `kind` for `dtype`; ops without a filter take "int4" as int8."""
+    if dtype == "int4" and kind not in WEIGHTED:
+        dtype = "int8"
+    return dtype in SUPPORTED[kind]
 
 
 def image(t: Any) -> bool:

@@ -145,9 +145,8 @@ def fully_connected(g: Grower, kind: str) -> bool:
     keep = g.flag()
     depth = shape[-1] if keep or g.flag() else int(np.prod(shape[1:]))
     channels = g.integer(1, 8)
-    # only int8 weights may have a scale per channel, and only for outputs of two dimensions
-    several = g.weights == "int8" and (not keep or len(shape) == 2) and g.flag()
-    w = weights(g, (channels, depth), 0, per_channel=several)
+    # int4 weights have one scale here, unlike those of convolutions
+    w = weights(g, (channels, depth), 0, per_channel=g.weights != "int4" and g.flag())
     b = bias(g, x, w, channels, narrow=g.flag())
     out = product_quant(g, x, w, depth)
     act = g.choose(ACTIVATIONS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinykit.graph.errors import GraphError
+from tinykit.graph.errors import GraphError, UnsupportedOpError
 from tinykit.graph.ir import Op, Tensor
 from tinykit.graph.ops.convolving import (
     centred,
@@ -53,6 +53,9 @@ def fully_connected(
     bias = args[2] if len(args) > 2 else None
     data, output = ins[0], outs[0]
     check_types(op, data, ins[1], output)
+    if data.dtype != "float32" and quant_of(ins[1]).scale.size > 1 and ins[1].dtype == "int4":
+        why = "int4 weights with a scale per channel (give them one scale, or take int8)"
+        raise UnsupportedOpError(op.kind, None, reference.name, why)
     rows = centred(x, data).reshape(-1, weights.shape[1])
     kernel = weights.astype(np.float64)
     if data.dtype != "float32" and quant_of(ins[1]).scale.size == 1:

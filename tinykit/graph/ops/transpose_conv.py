@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinykit.graph.errors import GraphError
+from tinykit.graph.errors import GraphError, UnsupportedOpError
 from tinykit.graph.fixedpoint import out_size, pad_before
 from tinykit.graph.ir import Op, Tensor
 from tinykit.graph.ops.convolving import (
@@ -72,6 +72,8 @@ def transpose_conv(
     data, output = ins[2], outs[0]
     check_types(op, data, ins[1], output)
     check_wide_bias(op, data, bias)
+    if ins[1].dtype == "int4":
+        raise UnsupportedOpError(op.kind, None, reference.name, "int4 weights")
     batch, height, width, _ = x.shape
     channels, kernel_h, kernel_w, _ = weights.shape
     stride_h, stride_w = op.attrs["stride_h"], op.attrs["stride_w"]
