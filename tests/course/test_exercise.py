@@ -1,0 +1,115 @@
+"""Self-checks: they pass what is right and explain what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinykit.course.exercises
+from tinykit.course import CheckFailed, Exercise, Mistake, check
+from tinykit.course.exercise import load_exercise
+from tinykit.graph.errors import TinykitError
+
+NAMES = sorted(
+    path.stem
+    for path in Path(tinykit.course.exercises.__path__[0]).glob("*.py")
+    if path.stem != "__init__"
+)
+DOUBLE = Exercise(
+    "double",
+    "Return twice the input.",
+    lambda x: 2 * x,
+    [(np.arange(3),), (np.arange(4) + 5,)],
+    [Mistake(lambda x: x * x, "You squared it.")],
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_right_answer_passes_and_each_mistake_is_told_apart(name: str) -> None:
+    exercise = load_exercise(name)
+    assert exercise.check(exercise.solve).passed
+    for mistake in exercise.mistakes:
+        report = exercise.check(mistake.function)
+        assert not report.passed
+        assert report.explanation == mistake.explanation
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stub_is_met_kindly(name: str) -> None:
+    def stub(*_: Any) -> None:
+        raise NotImplementedError("not written yet")
+
+    report = check(name, stub)
+    assert not report.passed
+    assert "not written yet" in report.verdict
+
+
+def test_int8_layer_accepts_either_float_width() -> None:
+    """Doing the rescaling in float32 gives the same int8 values on these cases."""
+
+    def layer(x, w, bias, x_scale, x_zero, w_scale, y_scale, y_zero):  # type: ignore[no-untyped-def]
+        total = (x.astype(np.int32) - x_zero) @ w.T.astype(np.int32) + bias
+        factor = np.float32(x_scale) * w_scale.astype(np.float32) / np.float32(y_scale)
+        y = np.floor(total.astype(np.float32) * factor + np.float32(0.5)) + y_zero
+        return np.clip(y, -128, 127).astype(np.int8)
+
+    assert check("int8_layer", layer).passed
+
+
+@pytest.mark.parametrize(
+    ("attempt", "part"),
+    [
+        (lambda x: x * x, "You squared it."),
+        (lambda x: 3 * x, "Case 1 of 2: 2 of 3 values differ; the largest difference is at (2,)"),
+        (lambda x: (2 * x)[:2], "shape (3,) is needed, yours is (2,)"),
+        (lambda x: 2.0 * x, "dtype int64 is needed, not float64"),
+        (lambda x: 2 * x + np.nan, "3 of 3 values differ"),
+        (lambda x: "six", "numbers are needed, your function returned 'six'"),
+        (lambda x: None, "numbers are needed, your function returned None"),
+        (lambda x: x[7], "IndexError: index 7 is out of bounds"),
+        (5, "a function is needed, this is int"),
+        (lambda: 1, "TypeError"),
+    ],
+)
+def test_what_is_wrong_is_said(attempt: Any, part: str) -> None:
+    report = DOUBLE.check(attempt)
+    assert not report.passed
+    assert part in str(report)
+
+
+def test_error_names_the_line_of_the_student() -> None:
+    def attempt(x: np.ndarray) -> np.ndarray:
+        y = x + 1
+        return y @ np.ones((7, 7))
+
+    report = DOUBLE.check(attempt)
+    assert "return y @ np.ones((7, 7))" in report.explanation
+
+
+def test_writing_into_an_argument_changes_nothing() -> None:
+    def attempt(x: np.ndarray) -> np.ndarray:
+        x *= 2
+        return x
+
+    assert DOUBLE.check(attempt).passed
+    assert DOUBLE.cases[0][0].tolist() == [0, 1, 2]
+
+
+def test_require_raises_with_the_explanation() -> None:
+    assert DOUBLE.check(lambda x: x + x).require().passed
+    with pytest.raises(CheckFailed, match="You squared it"):
+        DOUBLE.check(lambda x: x * x).require()
+
+
+def test_report_is_escaped_html() -> None:
+    text = DOUBLE.check(lambda x: "<b>")._repr_html_()
+    assert "&lt;b&gt;" in text
+    assert "✗" in text
+
+
+def test_unknown_exercise_is_named() -> None:
+    with pytest.raises(TinykitError, match="no exercise 'nothing'"):
+        check("nothing", len)

@@ -1,0 +1,1 @@
+"""Exercises by name: one module each, with an `EXERCISE` (see `tinykit.course.exercise`)."""
