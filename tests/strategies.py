@@ -62,7 +62,8 @@ class Grower:
         dtype = dtype or self.dtype
         if dtype not in ("int8", "int16"):
             return None
-        scale = self.scale() if scale is None else scale
+        # below 2**-27 TFLite Micro refuses ranges such as relu6's: 6 has no int32 there
+        scale = float(np.clip(self.scale() if scale is None else scale, 2.0**-27, 2.0**20))
         if dtype == "int16":
             return Quantization.per_tensor(scale, 0)
         edges = [0, -128, 127, -1, 3]

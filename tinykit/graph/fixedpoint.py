@@ -146,10 +146,18 @@ def activation_range(
 
 
 def quantize_value(real: float, quant: Quantization | None) -> int:
-    """The unclamped stored value of one real number: divided in float32, ties away from zero."""
+    """The unclamped stored value of one real number: divided in float32, ties away from zero.
+
+    GraphError where TFLite Micro refuses: the value leaves int32.
+    """
     if quant is None:
         raise GraphError("an integer tensor needs a quantization here")
     quotient = float(np.float32(real) / quant.scale[0])
+    if not INT32_MIN <= quotient <= INT32_MAX:
+        raise GraphError(
+            f"with a scale of {quant.scale[0]:g}, {real:g} is beyond 32 bits; calibrate again (the "
+            "scale has probably collapsed)"
+        )
     return int(quant.zero_point[0]) + int(round_half_away(quotient))
 
 
