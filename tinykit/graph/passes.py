@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 import tinykit.graph.ops  # noqa: F401  (fills the opset)
+from tinykit.graph import shape_values
 from tinykit.graph.errors import GraphError
 from tinykit.graph.ir import Graph, Op, Tensor
 from tinykit.graph.registry import OPSET, Shape, reference
@@ -60,30 +61,29 @@ def fold_parts(
     made, kept = list(tensors), []
     allowance = FOLDED_BYTES + 8 * sum(t.nbytes for t in made if t.is_const)
     for op in ops:
-        spec = OPSET.get(op.kind)
-        if spec is None:
-            kept.append(op)
-            continue
         ins = [None if i is None else made[i] for i in op.inputs]
         if not dynamic.isdisjoint(op.outputs):
             for index, shape in zip(op.outputs, _shapes(op, ins), strict=False):
                 if index in dynamic and shape is not None:
                     made[index] = replace(made[index], shape=shape)
+        outs = [made[i] for i in op.outputs]
+        size = sum(t.nbytes for t in outs)
         values = None
-        size = sum(made[i].nbytes for i in op.outputs)
         if size <= allowance and not set(op.outputs) & set(outputs):
-            values = _evaluate(op, ins, [made[i] for i in op.outputs])
-        if values is None:
+            values = _evaluate(op, ins, outs)
+        if values is None or not _fits(op, values, outs, dynamic):
             kept.append(op)
             continue
         allowance -= size
         for index, value in zip(op.outputs, values, strict=True):
-            made[index] = replace(made[index], data=value)
+            made[index] = replace(made[index], shape=value.shape, data=value)
     return made, kept
 
 
 def _shapes(op: Op, ins: Sequence[Tensor | None]) -> list[Shape | None]:
     """What the op's rule says, or nothing when the rule objects (validation will tell)."""
+    if op.kind not in OPSET:
+        return []
     try:
         shapes = OPSET[op.kind].infer(ins, op.attrs)
         return [None if s is None else tuple(int(d) for d in s) for s in shapes]
@@ -98,26 +98,26 @@ def _evaluate(
     if any(t.is_const for t in outs) or not ins:
         return None
     if op.kind == "shape" and ins[0] is not None:
-        value = np.asarray(ins[0].shape, outs[0].numpy_dtype)
-        return [value] if value.shape == outs[0].shape else None
-    if op.kind not in reference or not all(t is None or t.is_const for t in ins):
-        return None
-    # The rule is asked first: it bounds what the kernel will make, and kernels trust it.
-    if _shapes(op, ins) != [t.shape for t in outs]:
+        return [np.asarray(ins[0].shape, outs[0].numpy_dtype)]
+    if not all(t is None or t.is_const for t in ins):
         return None
     try:
-        if OPSET[op.kind].macs(ins, outs, op.attrs) > FOLDED_MACS:
-            return None
+        # The rule is asked first: it bounds what the kernel will make, and kernels trust it.
+        sound = op.kind in reference and _shapes(op, ins) == [t.shape for t in outs]
+        if not sound or OPSET[op.kind].macs(ins, outs, op.attrs) > FOLDED_MACS:
+            return shape_values.evaluate(op, ins, outs)
         with np.errstate(all="ignore"):
             arrays = [None if t is None else t.data for t in ins]
-            values = reference.get(op.kind)(op, ins, outs, arrays)
+            return [np.asarray(v) for v in reference.get(op.kind)(op, ins, outs, arrays)]
     except Exception:  # a constant the kernel rejects: the op stays, and says so when it is run
         return None
-    values = [np.asarray(v) for v in values]
-    fits = all(
-        v.shape == t.shape and v.dtype == t.numpy_dtype for v, t in zip(values, outs, strict=True)
+
+
+def _fits(op: Op, values: Sequence[np.ndarray], outs: Sequence[Tensor], dynamic: Set[int]) -> bool:
+    return len(values) == len(outs) and all(
+        v.dtype == t.numpy_dtype and (v.shape == t.shape or i in dynamic)
+        for i, v, t in zip(op.outputs, values, outs, strict=True)
     )
-    return values if fits else None
 
 
 def compact(

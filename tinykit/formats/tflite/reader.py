@@ -24,6 +24,7 @@ from tinykit.formats.tflite.tensors import TensorReader
 from tinykit.graph.errors import GraphError, ModelFormatError
 from tinykit.graph.ir import Graph, Op, Tensor
 from tinykit.graph.passes import compact, fold_parts
+from tinykit.graph.rewrites import for_micro
 
 MAX_FILE = 512 << 20
 MAX_ACTIVATIONS = 1 << 30
@@ -67,8 +68,9 @@ def read(data: bytes, fold: bool = True) -> Graph:
     Parameters
     ----------
     data : the file's bytes
-    fold : evaluate what does not depend on the input, drop what no output depends on; see
-        `tinykit.graph.passes.fold`
+    fold : evaluate what does not depend on the input, drop what no output depends on, and
+        rewrite what TFLite Micro lacks or gets wrong; see `tinykit.graph.passes` and
+        `tinykit.graph.rewrites`. False gives the ops of the file as they are.
 
     Raises
     ------
@@ -122,7 +124,8 @@ def _read(data: bytes, fold: bool) -> Graph:
             f"the activations take {live} bytes together, more than {MAX_ACTIVATIONS >> 30} GiB"
         )
     name = main.string(Slot.SUBGRAPH_NAME, "its name") or "model"
-    return Graph(tuple(tensors), tuple(ops), tuple(inputs), tuple(outputs), name)
+    graph = Graph(tuple(tensors), tuple(ops), tuple(inputs), tuple(outputs), name)
+    return for_micro(graph) if fold else graph
 
 
 def _kind(code: Table) -> str:
