@@ -15,11 +15,11 @@ def data() -> Dataset:
 
 
 def test_digits_are_learnt(data: Dataset) -> None:
-    model = tk.zoo.ds_cnn(data.spec, width=0.5)
+    model = tk.zoo.ds_cnn(data.spec)
     history = tk.fit(model, data)
     assert accuracy(model, *data.test) >= 0.98
     assert history.accuracy[-1] == accuracy(model, *data.val)
-    assert history.loss[-1] < 0.05 < history.loss[0]
+    assert history.loss[-1] < 0.6 < history.loss[0]
     assert not model.training
 
 

@@ -17,6 +17,10 @@ from tinykit.graph.errors import TinykitError
 from tinykit.nn.progress import bar
 
 
+#: label smoothing (Szegedy et al. 2016): keeps logits, and so their quantization step, small
+SMOOTHING = 0.1
+
+
 class TrainingError(TinykitError, RuntimeError):
     """Training that cannot start or has diverged."""
 
@@ -27,7 +31,7 @@ class History:
 
     Parameters
     ----------
-    loss : mean training cross-entropy, nats
+    loss : mean training cross-entropy with smoothed labels, nats
     accuracy : on the validation split, in [0, 1]
     seconds : wall time of the whole run
     """
@@ -66,7 +70,7 @@ def fit(
     seed: int = 0,
     lr: float = 1e-2,
     batch_size: int | None = None,
-    weight_decay: float = 1e-2,
+    weight_decay: float = 0.1,
     progress: bool | None = None,
     what: str = "fit",
     on_step: Callable[[], None] | None = None,
@@ -121,7 +125,7 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = lr * one_cycle((done + 1) / steps)
                 optimizer.zero_grad(set_to_none=True)
-                loss = F.cross_entropy(model(x[index]), y[index])
+                loss = F.cross_entropy(model(x[index]), y[index], label_smoothing=SMOOTHING)
                 loss.backward()
                 optimizer.step()
                 if on_step:
