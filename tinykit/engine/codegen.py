@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinykit.engine import ctext
-from tinykit.engine.plan import MemoryPlan, aliased, plan as make_plan
+from tinykit.engine.plan import MemoryPlan, aliased
+from tinykit.engine.plan import plan as make_plan
 from tinykit.graph.errors import UnsupportedOpError
 from tinykit.graph.ir import Graph, Op
 from tinykit.graph.registry import Backend
@@ -103,6 +104,15 @@ class OpContext:
         name = f"{self.prefix}_op{self.position}_{ctype}_{len(self.texts)}"
         self.texts.append(ctext.struct(name, ctype, fields))
         return "&" + name
+
+    def structs(self, ctype: str, rows: Sequence[dict[str, Any]]) -> str:
+        """Name of a constant array of ``struct ctype``; equal arrays are stored once."""
+        key = (ctype, repr(rows).encode())
+        if key not in self.constants:
+            name = f"{self.prefix}_k{len(self.constants)}"
+            self.constants[key] = name
+            self.texts.append(ctext.structs(name, ctype, rows))
+        return self.constants[key]
 
     def unsupported(self, why: str) -> NoReturn:
         """Give up on this op because of `why` (a variant that the C kernels lack)."""
@@ -217,5 +227,5 @@ def _header(graph: Graph, plan: MemoryPlan, prefix: str, entry: str) -> str:
             f"void {prefix}_op{n}_{ctext.identifier(op.kind)}(uint8_t *arena);\n"
             for n, op in enumerate(graph.ops)
         )
-        + f"\n#endif\n"
+        + "\n#endif\n"
     )

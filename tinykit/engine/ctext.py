@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,19 +56,26 @@ def array(name: str, ctype: str, values: np.ndarray, note: str = "") -> str:
 
 
 def struct(name: str, ctype: str, fields: dict[str, Any]) -> str:
-    """A ``static const struct``. Strings are C expressions, dicts structs, sequences arrays."""
-
-    def text(value: Any) -> str:
-        if isinstance(value, str):
-            return value
-        if isinstance(value, dict):
-            return "{" + ", ".join(f".{k} = {text(v)}" for k, v in value.items()) + "}"
-        if isinstance(value, (tuple, list, np.ndarray)):
-            return "{" + ", ".join(text(v) for v in value) + "}"
-        return number(value)
-
-    body = "".join(f"    .{key} = {text(value)},\n" for key, value in fields.items())
+    """A ``static const struct``; see `initializer` for the values."""
+    body = "".join(f"    .{key} = {initializer(value)},\n" for key, value in fields.items())
     return f"static const struct {ctype} {name} = {{\n{body}}};\n"
+
+
+def structs(name: str, ctype: str, rows: Sequence[dict[str, Any]]) -> str:
+    """A ``static const`` array of structs."""
+    body = "".join(f"    {initializer(row)},\n" for row in rows)
+    return f"static const struct {ctype} {name}[{len(rows)}] = {{\n{body}}};\n"
+
+
+def initializer(value: Any) -> str:
+    """Strings are C expressions, dicts structs, sequences arrays; the rest are numbers."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "{" + ", ".join(f".{k} = {initializer(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return "{" + ", ".join(map(initializer, value)) + "}"
+    return number(value)
 
 
 def comment(text: str) -> str:

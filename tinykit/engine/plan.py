@@ -78,7 +78,7 @@ def plan(graph: Graph) -> MemoryPlan:
 def find_lifetimes(graph: Graph) -> dict[int, tuple[int, int]]:
     """First and last op for which each activation must be kept."""
     end = max(len(graph.ops) - 1, 0)
-    span: dict[int, tuple[int, int]] = {i: (0, 0) for i in graph.inputs}
+    span: dict[int, tuple[int, int]] = dict.fromkeys(graph.inputs, (0, 0))
     for position, op in enumerate(graph.ops):
         for i in (*op.inputs, *op.outputs):
             if i is not None and not graph.tensors[i].is_const:

@@ -14,7 +14,8 @@ from functools import lru_cache
 
 import numpy as np
 import unicorn
-from unicorn import arm_const as arm, unicorn_const as const
+from unicorn import arm_const as arm
+from unicorn import unicorn_const as const
 
 from tinykit.engine.build import BuildError, _data, compile_host
 from tinykit.engine.cores import Core
@@ -177,7 +178,7 @@ class UnicornCore:
         offset = address - c.base
         if address == c.end:
             return
-        if not (0 <= offset and offset + size <= c.bytes):
+        if not (offset >= 0 and offset + size <= c.bytes):
             c.stray = address
             uc.emu_stop()
             return

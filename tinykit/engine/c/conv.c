@@ -1,8 +1,9 @@
 #include "conv.h"
 #include "accumulator.h"
+#include "dot.h"
 #include "runs.h"
 
-/* Four filters at a time: each input is loaded once for the four. */
+/* Four filters at a time. */
 static void tk_conv_pixel_s8(const void *params, const struct tk_taps *taps, const void *in,
                              void *out)
 {
@@ -17,25 +18,18 @@ static void tk_conv_pixel_s8(const void *params, const struct tk_taps *taps, con
     for (int32_t g = 0; g < p->groups; g++, x0 += p->depth) {
         int32_t left = share;
         for (; left >= 4; left -= 4, channel += 4, filter += 4 * size) {
-            int32_t a0 = tk_bias32(p, channel), a1 = tk_bias32(p, channel + 1);
-            int32_t a2 = tk_bias32(p, channel + 2), a3 = tk_bias32(p, channel + 3);
+            struct tk_four acc = {tk_bias32(p, channel), tk_bias32(p, channel + 1),
+                                  tk_bias32(p, channel + 2), tk_bias32(p, channel + 3)};
             for (int32_t i = 0; i < r.rows; i++) {
                 for (int32_t j = 0; j < r.runs; j++) {
-                    const int8_t *x = x0 + i * r.row_step + j * r.run_step;
-                    const int8_t *w = filter + i * r.filter_row + j * r.filter_run;
-                    for (const int8_t *end = x + r.length; x < end; x++, w++) {
-                        const int32_t v = *x + offset;
-                        a0 += v * w[0];
-                        a1 += v * w[size];
-                        a2 += v * w[2 * size];
-                        a3 += v * w[3 * size];
-                    }
+                    acc = tk_dot4(acc, x0 + i * r.row_step + j * r.run_step, r.length, offset,
+                                  filter + i * r.filter_row + j * r.filter_run, size);
                 }
             }
-            y[channel] = tk_leave_s8(p, channel, a0);
-            y[channel + 1] = tk_leave_s8(p, channel + 1, a1);
-            y[channel + 2] = tk_leave_s8(p, channel + 2, a2);
-            y[channel + 3] = tk_leave_s8(p, channel + 3, a3);
+            y[channel] = tk_leave_s8(p, channel, acc.a);
+            y[channel + 1] = tk_leave_s8(p, channel + 1, acc.b);
+            y[channel + 2] = tk_leave_s8(p, channel + 2, acc.c);
+            y[channel + 3] = tk_leave_s8(p, channel + 3, acc.d);
         }
         for (; left > 0; left--, channel++, filter += size) {
             int32_t acc = tk_bias32(p, channel);

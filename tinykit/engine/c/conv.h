@@ -10,6 +10,7 @@ struct tk_conv {
     int32_t groups, depth;       /* input channels that one filter sees: depth */
     int32_t multiplier;          /* depthwise: outputs for each input channel */
     int32_t in_offset, out_offset, low, high;
+    int32_t filter_offset;       /* fully_connected only */
     int32_t per_channel;         /* 1: a mantissa and shift for each channel; 0: one for all */
     float low_real, high_real;   /* the same limits for float32 */
     const void *weights, *bias;  /* bias may be null */

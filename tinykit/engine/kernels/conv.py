@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinykit.engine import ctext
 from tinykit.engine.codegen import OpContext, codegen
 from tinykit.graph.fixedpoint import activation_range, conv_multipliers, pad_before
 from tinykit.graph.ir import Op, Tensor
@@ -75,28 +76,27 @@ def suffix_for(data: Tensor, weights: Tensor, output: Tensor, ctx: OpContext) ->
     return found
 
 
-def bias_of(ins: Sequence[Tensor | None], number: int) -> Tensor | None:
-    return ins[number] if len(ins) > number else None
-
-
-def check_bias(bias: Tensor | None, suffix: str, ctx: OpContext) -> None:
-    """Give up unless the bias has the type that the kernel reads."""
-    if bias is not None and not bias.is_const:
+def bias_field(ins: Sequence[Tensor | None], number: int, suffix: str, ctx: OpContext) -> str:
+    """C expression: the bias as the kernel reads it, or a null pointer when there is none."""
+    bias = ins[number] if len(ins) > number else None
+    if bias is None:
+        return "0"
+    dtype = {"f32": "float32", "s16": "int64"}.get(suffix, "int32")
+    if bias.data is None:
         ctx.unsupported("a bias that is computed; it must be constant")
-    want = {"f32": "float32", "s16": "int64"}.get(suffix, "int32")
-    if bias is not None and bias.dtype != want:
-        ctx.unsupported(f"{bias.dtype} bias where the {suffix} kernel takes {want}")
+    if bias.dtype not in (dtype, "int32"):
+        ctx.unsupported(f"{bias.dtype} bias where the {suffix} kernel takes {dtype}")
+    return ctx.array(bias.data.astype(dtype), ctext.C_TYPES[dtype], ctext.describe(bias))
 
 
 @codegen.register("conv_2d")
 def conv_2d(op: Op, ins: Sequence[Tensor], outs: Sequence[Tensor], ctx: OpContext) -> str:
     data, weights, output = ins[0], ins[1], outs[0]
-    bias = bias_of(ins, 2)
+    bias = ins[2] if len(ins) > 2 else None
     suffix = suffix_for(data, weights, output, ctx)
     if suffix == "s16" and (bias is None or bias.dtype == "int32"):
         suffix = "s16_narrow"  # TFLite Micro then accumulates in 32 bits
-    check_bias(bias, suffix, ctx)
-    channels, height, width, depth = weights.shape
+    _, height, width, depth = weights.shape
     ctx.use("conv")
     params = ctx.struct(
         "tk_conv",
@@ -104,7 +104,7 @@ def conv_2d(op: Op, ins: Sequence[Tensor], outs: Sequence[Tensor], ctx: OpContex
         groups=data.shape[3] // depth,
         depth=depth,
         weights=ctx.input(1),
-        bias=ctx.input(2) if bias is not None else "0",
+        bias=bias_field(ins, 2, suffix, ctx),
         **output_fields(data, weights, output, op.attrs["fused_activation_function"], ctx),
     )
     return f"tk_conv_{suffix}({params}, {ctx.input(0)}, {ctx.output()});"
@@ -113,16 +113,14 @@ def conv_2d(op: Op, ins: Sequence[Tensor], outs: Sequence[Tensor], ctx: OpContex
 @codegen.register("depthwise_conv_2d")
 def depthwise_conv_2d(op: Op, ins: Sequence[Tensor], outs: Sequence[Tensor], ctx: OpContext) -> str:
     data, weights, output = ins[0], ins[1], outs[0]
-    bias = bias_of(ins, 2)
     suffix = suffix_for(data, weights, output, ctx)
-    check_bias(bias, suffix, ctx)
     ctx.use("depthwise")
     params = ctx.struct(
         "tk_conv",
         window=window_fields(data, output, (weights.shape[1], weights.shape[2]), op),
         multiplier=op.attrs["depth_multiplier"],
         weights=ctx.input(1),
-        bias=ctx.input(2) if bias is not None else "0",
+        bias=bias_field(ins, 2, suffix, ctx),
         **output_fields(data, weights, output, op.attrs["fused_activation_function"], ctx),
     )
     return f"tk_depthwise_{suffix}({params}, {ctx.input(0)}, {ctx.output()});"
