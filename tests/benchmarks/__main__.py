@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [NAME ...] [--json]``: exit status 1 when a figure breaks its limit."""
+"""``python -m tests.benchmarks [NAME ...] [--json]``: exit 1 when a figure breaks its limit."""
 
 from __future__ import annotations
 
