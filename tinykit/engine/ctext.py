@@ -73,7 +73,9 @@ def initializer(value: Any) -> str:
         return value
     if isinstance(value, dict):
         return "{" + ", ".join(f".{k} = {initializer(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, (tuple, list, np.ndarray)):
+    if isinstance(value, np.ndarray):
+        value = value.tolist()  # a number, where it has no axes
+    if isinstance(value, (tuple, list)):
         return "{" + ", ".join(map(initializer, value)) + "}"
     return number(value)
 

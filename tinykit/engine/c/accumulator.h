@@ -18,6 +18,12 @@ static inline int16_t tk_leave_s16(const struct tk_conv *p, int32_t channel, int
     return (int16_t)tk_clamp(tk_scale64(acc, p->mantissa[k], p->shift[k]), p->low, p->high);
 }
 
+static inline int16_t tk_leave_s16_narrow(const struct tk_conv *p, int32_t channel, int32_t acc)
+{
+    const int32_t k = channel * p->per_channel;
+    return (int16_t)tk_clamp(tk_scale(acc, p->mantissa[k], p->shift[k]), p->low, p->high);
+}
+
 static inline float tk_leave_f32(const struct tk_conv *p, float acc)
 {
     return acc < p->low_real ? p->low_real : acc > p->high_real ? p->high_real : acc;

@@ -109,7 +109,7 @@ void tk_conv_s16(const struct tk_conv *p, const int16_t *in, int16_t *out)
     tk_slide(&p->window, tk_conv_pixel_s16, p, in, out, 2 * p->window.out_c);
 }
 
-/* With a 32-bit bias (or none) the reference accumulates in 32 bits, wrapping. */
+/* With a 32-bit bias the reference accumulates in 32 bits, wrapping. */
 static void tk_conv_pixel_s16_narrow(const void *params, const struct tk_taps *taps,
                                      const void *in, void *out)
 {
@@ -119,7 +119,6 @@ static void tk_conv_pixel_s16_narrow(const void *params, const struct tk_taps *t
     int16_t *y = out;
 
     for (int32_t channel = 0; channel < p->window.out_c; channel++) {
-        const int32_t scale = channel * p->per_channel;
         const int16_t *x0 = (const int16_t *)in + taps->at + channel / share * p->depth;
         const int8_t *filter = (const int8_t *)p->weights + channel * r.filter_size + r.filter_at;
         uint32_t acc = (uint32_t)tk_bias32(p, channel);
@@ -131,8 +130,7 @@ static void tk_conv_pixel_s16_narrow(const void *params, const struct tk_taps *t
                     acc += (uint32_t)(x[k] * w[k]);
             }
         }
-        y[channel] = (int16_t)tk_clamp(
-            tk_scale((int32_t)acc, p->mantissa[scale], p->shift[scale]), p->low, p->high);
+        y[channel] = tk_leave_s16_narrow(p, channel, (int32_t)acc);
     }
 }
 

@@ -71,6 +71,21 @@ void tk_fully_connected_s16(const struct tk_conv *p, const int16_t *in, int16_t 
     }
 }
 
+void tk_fully_connected_s16_narrow(const struct tk_conv *p, const int16_t *in, int16_t *out)
+{
+    const int32_t depth = p->depth;
+
+    for (int32_t row = 0; row < p->window.batches; row++, in += depth) {
+        const int8_t *w = p->weights;
+        for (int32_t c = 0; c < p->window.out_c; c++, w += depth) {
+            uint32_t acc = (uint32_t)tk_bias32(p, c);
+            for (int32_t i = 0; i < depth; i++)
+                acc += (uint32_t)(in[i] * (w[i] + p->filter_offset));
+            *out++ = tk_leave_s16_narrow(p, c, (int32_t)acc);
+        }
+    }
+}
+
 void tk_fully_connected_f32(const struct tk_conv *p, const float *in, float *out)
 {
     const int32_t depth = p->depth;

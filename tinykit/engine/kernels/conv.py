@@ -37,7 +37,6 @@ def output_fields(
     output: Tensor,
     activation: str,
     ctx: OpContext,
-    multipliers: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """The fields of ``struct tk_conv`` that take an accumulator to a stored output."""
     low, high = activation_range(activation, output.dtype, output.quant)
@@ -45,7 +44,7 @@ def output_fields(
         return {"low_real": float(low), "high_real": float(high)}
     if data.quant is None or weights.quant is None or output.quant is None:
         ctx.unsupported("integer tensors without quantization")
-    mantissa, shift = multipliers or conv_multipliers(data.quant, weights.quant, output.quant)
+    mantissa, shift = conv_multipliers(data.quant, weights.quant, output.quant)
     narrow = output.dtype == "int8"
     return {
         "in_offset": -int(data.quant.zero_point[0]) if narrow else 0,
@@ -58,8 +57,13 @@ def output_fields(
     }
 
 
-def suffix_for(data: Tensor, weights: Tensor, output: Tensor, ctx: OpContext) -> str:
-    """The type suffix of the C kernel: s8, s4, s16 or f32."""
+def suffix_for(
+    data: Tensor, weights: Tensor, bias: Tensor | None, output: Tensor, ctx: OpContext
+) -> str:
+    """The type suffix of the C kernel: s8, s4, s16, s16_narrow or f32.
+
+    TFLite Micro accumulates int16 products in 64 bits, with an int32 bias in 32.
+    """
     types = {
         ("int8", "int8"): "s8",
         ("int8", "int4"): "s4",
@@ -73,29 +77,31 @@ def suffix_for(data: Tensor, weights: Tensor, output: Tensor, ctx: OpContext) ->
         )
     if not weights.is_const:
         ctx.unsupported("weights that are computed; they must be constants")
-    return found
+    narrow = found == "s16" and bias is not None and bias.dtype == "int32"
+    return "s16_narrow" if narrow else found
 
 
-def bias_field(ins: Sequence[Tensor | None], number: int, suffix: str, ctx: OpContext) -> str:
+def optional(ins: Sequence[Tensor | None], number: int) -> Tensor | None:
+    return ins[number] if len(ins) > number else None
+
+
+def bias_field(bias: Tensor | None, suffix: str, ctx: OpContext) -> str:
     """C expression: the bias as the kernel reads it, or a null pointer when there is none."""
-    bias = ins[number] if len(ins) > number else None
     if bias is None:
         return "0"
     dtype = {"f32": "float32", "s16": "int64"}.get(suffix, "int32")
     if bias.data is None:
         ctx.unsupported("a bias that is computed; it must be constant")
-    if bias.dtype not in (dtype, "int32"):
+    if bias.dtype != dtype:
         ctx.unsupported(f"{bias.dtype} bias where the {suffix} kernel takes {dtype}")
-    return ctx.array(bias.data.astype(dtype), ctext.C_TYPES[dtype], ctext.describe(bias))
+    return ctx.array(bias.data, ctext.C_TYPES[dtype], ctext.describe(bias))
 
 
 @codegen.register("conv_2d")
 def conv_2d(op: Op, ins: Sequence[Tensor], outs: Sequence[Tensor], ctx: OpContext) -> str:
     data, weights, output = ins[0], ins[1], outs[0]
-    bias = ins[2] if len(ins) > 2 else None
-    suffix = suffix_for(data, weights, output, ctx)
-    if suffix == "s16" and (bias is None or bias.dtype == "int32"):
-        suffix = "s16_narrow"  # TFLite Micro then accumulates in 32 bits
+    bias = optional(ins, 2)
+    suffix = suffix_for(data, weights, bias, output, ctx)
     _, height, width, depth = weights.shape
     ctx.use("conv")
     params = ctx.struct(
@@ -104,7 +110,7 @@ def conv_2d(op: Op, ins: Sequence[Tensor], outs: Sequence[Tensor], ctx: OpContex
         groups=data.shape[3] // depth,
         depth=depth,
         weights=ctx.input(1),
-        bias=bias_field(ins, 2, suffix, ctx),
+        bias=bias_field(bias, suffix, ctx),
         **output_fields(data, weights, output, op.attrs["fused_activation_function"], ctx),
     )
     return f"tk_conv_{suffix}({params}, {ctx.input(0)}, {ctx.output()});"
@@ -113,14 +119,17 @@ def conv_2d(op: Op, ins: Sequence[Tensor], outs: Sequence[Tensor], ctx: OpContex
 @codegen.register("depthwise_conv_2d")
 def depthwise_conv_2d(op: Op, ins: Sequence[Tensor], outs: Sequence[Tensor], ctx: OpContext) -> str:
     data, weights, output = ins[0], ins[1], outs[0]
-    suffix = suffix_for(data, weights, output, ctx)
+    bias = optional(ins, 2)
+    suffix = suffix_for(data, weights, bias, output, ctx)
+    if suffix == "s16_narrow":
+        ctx.unsupported("an int32 bias for int16 inputs (int64 is meant)")
     ctx.use("depthwise")
     params = ctx.struct(
         "tk_conv",
         window=window_fields(data, output, (weights.shape[1], weights.shape[2]), op),
         multiplier=op.attrs["depth_multiplier"],
         weights=ctx.input(1),
-        bias=bias_field(ins, 2, suffix, ctx),
+        bias=bias_field(bias, suffix, ctx),
         **output_fields(data, weights, output, op.attrs["fused_activation_function"], ctx),
     )
     return f"tk_depthwise_{suffix}({params}, {ctx.input(0)}, {ctx.output()});"
