@@ -162,12 +162,12 @@ def quantize_value(real: float, quant: Quantization | None) -> int:
 
 
 def out_size(size: int, window: int, stride: int, padding: str, dilation: int = 1) -> int:
-    """Output length of a sliding window along one axis (TFLite's SAME and VALID)."""
+    """Output length of a sliding window along one axis (SAME, VALID); 0 when none fits."""
     if padding == "same":
         return -(-size // stride)
     if padding != "valid":
         raise GraphError(f"padding is 'same' or 'valid', not {padding!r}")
-    return (size + stride - ((window - 1) * dilation + 1)) // stride
+    return max((size + stride - ((window - 1) * dilation + 1)) // stride, 0)
 
 
 def pad_before(size: int, window: int, stride: int, out: int, dilation: int = 1) -> int:
