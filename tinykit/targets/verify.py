@@ -199,7 +199,7 @@ def verify(
     named = list(stimuli(graph, samples, seed))
     inputs = [values for _, values in named]
     blob = _bytes_of(model, graph)
-    plans = [p for p in _backends(graph, blob) if extras or p.required]
+    plans = [p for p in _backends(graph, blob) if extras or (p.required and p.everything)]
     total = samples * (1 + sum(1 for p in plans if p.everything))
     total += sum(min(samples, EXTRA_SAMPLES) for p in plans if not p.everything)
     tick = _Ticker(progress, total)
