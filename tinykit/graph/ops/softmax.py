@@ -78,11 +78,31 @@ def int8_params(op: Op, data: Tensor) -> tuple[int, int, int]:
     return int(mantissa), int(shift), -q.input_radius(DIFF_BITS, int(shift))
 
 
-def _from_int8(op: Op, data: Tensor, output: Tensor, diff: np.ndarray) -> np.ndarray:
+def exps_below_max(op: Op, data: Tensor, diff: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """exp of differences to the row's maximum (stored steps, never positive) in Q0.31.
+
+    Returns
+    -------
+    exps : int64 array; counts : bool array, False where the difference is too large to count
+    """
     mantissa, shift, smallest = int8_params(op, data)
     counts = diff >= smallest
     scaled = saturating_rounding_doubling_high_mul(np.where(counts, diff, 0) << shift, mantissa)
-    exps = q.exp_on_negative_values(scaled, DIFF_BITS)
+    return q.exp_on_negative_values(scaled, DIFF_BITS), counts
+
+
+def int8_exps(op: Op, data: Tensor) -> np.ndarray:
+    """exp of 0, 1, 2... steps below the maximum, as far as it can be told from 0; int64, Q0.31.
+
+    An exponential below 2**11 adds nothing to the sum (which drops 12 bits), nor to any output.
+    """
+    exps, counts = exps_below_max(op, data, -np.arange(256))
+    felt = np.flatnonzero(counts & (exps >= 1 << (SUM_BITS - 1)))
+    return exps[: felt[-1] + 1]
+
+
+def _from_int8(op: Op, data: Tensor, output: Tensor, diff: np.ndarray) -> np.ndarray:
+    exps, counts = exps_below_max(op, data, diff)
     parts = np.where(counts, rounding_divide_by_pot(exps, SUM_BITS), 0)
     inverse, bits = q.reciprocal(parts.sum(-1, keepdims=True), SUM_BITS)
     width = 8 * output.numpy_dtype.itemsize
