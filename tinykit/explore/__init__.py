@@ -1,0 +1,66 @@
+"""Explorers: people turn knobs, figures and words follow. One explorer a module; see `load`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from tinykit.graph.errors import TinykitError
+
+if TYPE_CHECKING:
+    from tinykit.explore.explorer import Explorer
+
+__all__ = ["UnknownExplorerError", "explorers", "load", "names"]
+
+#: modules of this package that hold no explorer
+_MACHINERY = {"app", "explorer", "figure_view", "turns", "view"}
+
+
+class UnknownExplorerError(TinykitError, LookupError):
+    """No explorer of that name; the text lists those there are."""
+
+
+@cache
+def explorers() -> dict[str, type[Explorer[Any]]]:
+    """Every explorer by name: the subclasses of `Explorer` in this package's modules."""
+    from tinykit.explore.explorer import Explorer
+
+    found: dict[str, type[Explorer[Any]]] = {}
+    for entry in pkgutil.iter_modules(__path__):
+        if entry.ispkg or entry.name in _MACHINERY or entry.name.startswith("_"):
+            continue
+        module = importlib.import_module(f"{__name__}.{entry.name}")
+        for value in vars(module).values():
+            if (
+                inspect.isclass(value)
+                and issubclass(value, Explorer)
+                and not inspect.isabstract(value)
+                and value.__module__ == module.__name__
+            ):
+                if value.name in found:
+                    raise ValueError(f"two explorers are called {value.name!r}")
+                found[value.name] = value
+    return found
+
+
+def names() -> list[str]:
+    return list(explorers())
+
+
+def load(name: str) -> Explorer[Any]:
+    """A new explorer; ``-`` and ``_`` are the same.
+
+    Raises
+    ------
+    UnknownExplorerError
+    """
+    known = {key.replace("_", "-"): cls for key, cls in explorers().items()}
+    try:
+        return known[name.replace("_", "-")]()
+    except KeyError:
+        raise UnknownExplorerError(
+            f"no explorer is called {name!r}; there are: {', '.join(names())}"
+        ) from None

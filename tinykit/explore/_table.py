@@ -1,0 +1,149 @@
+"""The shipped table of "Compress and deploy": many small trained networks and what each costs.
+
+Made by `tinykit.explore.sweep.compress_digits`; every number in it was measured or counted there.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from tinykit.graph.errors import TinykitError
+from tinykit.plots.memory import Life
+
+#: raised when the shape of the file changes
+FORMAT = 1
+
+
+class TableError(TinykitError, ValueError):
+    """A sweep table that is missing or that this version does not read."""
+
+
+@dataclass(frozen=True)
+class CoreCost:
+    """What the generated C of a network costs on one core: instructions and bytes, counted."""
+
+    instructions: int
+    per_op: tuple[int, ...]
+    code: int
+    constants: int
+    data: int
+    stack: int
+    static: int
+
+    @property
+    def flash_bytes(self) -> int:
+        return self.code + self.constants + self.data
+
+
+@dataclass(frozen=True)
+class Net:
+    """One network of the sweep.
+
+    Attributes
+    ----------
+    width, pruning : multiplier of the channels; share that was pruned away
+    bits, method : of the weights, 32 is float; "ptq", "qat", or "" for float
+    accuracies : on the test set in [0, 1], one for each seed; measured
+    layers, macs, constant_bytes, live_bytes : one entry a layer (of the first seed's network)
+    """
+
+    width: float
+    pruning: float
+    bits: int
+    method: str
+    accuracies: tuple[float, ...]
+    layers: tuple[str, ...]
+    macs: tuple[int, ...]
+    constant_bytes: tuple[int, ...]
+    live_bytes: tuple[int, ...]
+    tensors: tuple[Life, ...]
+    arena_bytes: int
+    cores: Mapping[str, CoreCost]
+
+    @property
+    def key(self) -> tuple[float, float, int, str]:
+        return self.width, self.pruning, self.bits, self.method
+
+    @property
+    def accuracy(self) -> float:
+        return sum(self.accuracies) / len(self.accuracies)
+
+    @property
+    def kind(self) -> str:
+        """Number format of the weights, for people."""
+        return "float32" if self.bits == 32 else f"int{self.bits} {self.method.upper()}"
+
+    @property
+    def label(self) -> str:
+        pruned = f"{self.pruning:.0%} pruned" if self.pruning else "not pruned"
+        return f"width {self.width:g}, {pruned}, {self.kind}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The networks by key, and `about`: data, training, seeds, versions."""
+
+    about: Mapping[str, Any]
+    nets: Mapping[tuple[float, float, int, str], Net]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(self.about["seeds"])
+
+    def values(self, knob: str) -> list[Any]:
+        return sorted({getattr(net, knob) for net in self.nets.values()})
+
+
+def parse(raw: Mapping[str, Any]) -> Table:
+    """The table from its JSON.
+
+    Raises
+    ------
+    TableError
+    """
+    if raw.get("format") != FORMAT:
+        raise TableError(
+            f"this sweep table has format {raw.get('format')!r}, this version of tinykit reads "
+            f"{FORMAT}: make it again with `make sweeps`"
+        )
+    nets = {}
+    for row in raw["nets"]:
+        net = Net(
+            width=row["width"],
+            pruning=row["pruning"],
+            bits=row["bits"],
+            method=row["method"],
+            accuracies=tuple(row["accuracies"]),
+            layers=tuple(row["layers"]),
+            macs=tuple(row["macs"]),
+            constant_bytes=tuple(row["constant_bytes"]),
+            live_bytes=tuple(row["live_bytes"]),
+            tensors=tuple(Life(*t) for t in row["tensors"]),
+            arena_bytes=row["arena_bytes"],
+            cores={
+                core: CoreCost(**{**cost, "per_op": tuple(cost["per_op"])})
+                for core, cost in row["cores"].items()
+            },
+        )
+        nets[net.key] = net
+    return Table(raw["about"], nets)
+
+
+@cache
+def load(name: str = "compress_digits") -> Table:
+    """The table that ships under `name`.
+
+    Raises
+    ------
+    TableError
+    """
+    source = files("tinykit.explore") / "tables" / f"{name}.json.gz"
+    if not source.is_file():
+        raise TableError(f"the table {name!r} is not installed: make it with `make sweeps`")
+    return parse(json.loads(gzip.decompress(source.read_bytes())))

@@ -1,0 +1,19 @@
+"""Pure functions from results to Plotly figures: every axis has a unit, every number its origin."""
+
+from tinykit.plots.layers import layer_bars, layer_costs
+from tinykit.plots.memory import Life, lives, memory_map
+from tinykit.plots.style import OKABE_ITO, figure
+from tinykit.plots.tradeoff import Candidate, pareto_front, tradeoff
+
+__all__ = [
+    "OKABE_ITO",
+    "Candidate",
+    "Life",
+    "figure",
+    "layer_bars",
+    "layer_costs",
+    "lives",
+    "memory_map",
+    "pareto_front",
+    "tradeoff",
+]

@@ -1,0 +1,84 @@
+"""What each layer costs, as bars in the order in which the layers run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinykit.plots.style import GREY, OKABE_ITO, figure, short
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from tinykit.targets.profile import Profile
+
+
+def layer_bars(
+    names: Sequence[str],
+    values: Sequence[float | None],
+    *,
+    title: str,
+    subtitle: str,
+    unit: str,
+    **layout: Any,
+) -> go.Figure:
+    """Horizontal bars, first layer on top; the most expensive one stands out.
+
+    Parameters
+    ----------
+    names : of the layers, unique, in execution order
+    values : cost of each; None where it is unknown (its bar says so)
+    unit : axis title, with the unit
+    """
+    known = [v or 0 for v in values]
+    total = sum(known)
+    peak = max(known, default=0)
+    colors = [OKABE_ITO["vermillion"] if v == peak and v > 0 else OKABE_ITO["blue"] for v in known]
+    text, tips = [], []
+    for name, value in zip(names, values, strict=True):
+        share = f"{(value or 0) / total:.0%}" if total else "0 %"
+        text.append("unknown" if value is None else share)
+        tips.append(
+            f"{name}: unknown" if value is None else f"{name}<br>{short(value)} {unit}, {share}"
+        )
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(names),
+        "x": known,
+        "text": text,
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {
+            "color": [GREY if v is None else c for v, c in zip(values, colors, strict=True)]
+        },
+        "hovertext": tips,
+        "hoverinfo": "text",
+        "showlegend": False,
+    }
+    return figure(
+        [bars],
+        title=title,
+        subtitle=subtitle,
+        x={"title": unit, "range": [0, peak * 1.12 or 1]},
+        y={"title": "layer", "type": "category", "autorange": "reversed"},
+        **layout,
+    )
+
+
+def layer_costs(profile: Profile, column: str = "instructions") -> go.Figure:
+    """One column of a `Profile`, layer by layer.
+
+    Raises
+    ------
+    KeyError
+        The profile has no such column.
+    """
+    what = profile.column(column)
+    return layer_bars(
+        [layer.name for layer in profile.layers],
+        [layer[column] for layer in profile.layers],
+        title=f"{column.replace('_', ' ').capitalize()} of each layer of {profile.model}",
+        subtitle=f"{profile.target}; {what.provenance}",
+        unit=what.unit,
+    )

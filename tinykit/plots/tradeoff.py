@@ -1,0 +1,166 @@
+"""What accuracy costs: every candidate as a point, the Pareto front, the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tinykit.plots.style import GREY, OKABE_ITO, figure
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+#: group's position -> (colour, marker symbol): told apart without colour, too
+_LOOKS = (
+    (OKABE_ITO["blue"], "circle"),
+    (OKABE_ITO["orange"], "square"),
+    (OKABE_ITO["green"], "diamond"),
+    (OKABE_ITO["purple"], "triangle-up"),
+    (OKABE_ITO["sky"], "triangle-down"),
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point: a cost (lower is better), a score (higher is better), a group, a description."""
+
+    cost: float
+    score: float
+    group: str
+    label: str
+    feasible: bool = True
+
+
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Positions that no other beats: none costs at most as much and scores at least as high,
+    with one of the two strictly better. In order of rising cost; of equal points the first.
+    """
+    order = sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i], i))
+    front: list[int] = []
+    for i in order:
+        if not front or scores[i] > scores[front[-1]]:
+            front.append(i)
+    return front
+
+
+def tradeoff(
+    candidates: Sequence[Candidate],
+    *,
+    title: str,
+    subtitle: str,
+    cost_axis: str,
+    score_axis: str,
+    chosen: int | None = None,
+    marks: Mapping[str, float] | None = None,
+    log_cost: bool = True,
+    **layout: Any,
+) -> go.Figure:
+    """Score against cost with the Pareto front of what is feasible.
+
+    Parameters
+    ----------
+    cost_axis, score_axis : titles with units
+    chosen : position of the candidate to mark
+    marks : name -> cost of things whose score is unknown; drawn as vertical lines
+    """
+    groups = list(dict.fromkeys(c.group for c in candidates))
+    traces: list[dict[str, Any]] = []
+    possible = [i for i, c in enumerate(candidates) if c.feasible]
+    front = [
+        possible[k]
+        for k in pareto_front(
+            [candidates[i].cost for i in possible], [candidates[i].score for i in possible]
+        )
+    ]
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [candidates[i].cost for i in front],
+            "y": [candidates[i].score for i in front],
+            "line": {"color": "#444444", "width": 1.5, "shape": "hv"},
+            "name": "Pareto front",
+            "hoverinfo": "skip",
+        }
+    )
+    for k, group in enumerate(groups):
+        color, symbol = _LOOKS[k % len(_LOOKS)]
+        members = [c for c in candidates if c.group == group and c.feasible]
+        traces.append(_points(members, name=group, color=color, symbol=symbol, size=8, opacity=0.8))
+    if outside := [c for c in candidates if not c.feasible]:
+        traces.append(
+            _points(outside, name="does not fit", color=GREY, symbol="x", size=7, opacity=0.8)
+        )
+    if chosen is not None:
+        point = candidates[chosen]
+        traces.append(
+            {
+                **_points(
+                    [point], name="your choice", color="#000000", symbol="circle-open", size=19
+                ),
+                "hoverinfo": "skip",
+            }
+        )
+        traces[-1]["marker"]["line"] = {"width": 3, "color": "#000000"}
+        traces[-1].pop("hovertext")
+    shapes, notes = [], []
+    for name, cost in (marks or {}).items():
+        line = {"color": OKABE_ITO["vermillion"], "dash": "dash", "width": 2}
+        shapes.append(
+            {
+                "type": "line",
+                "x0": cost,
+                "x1": cost,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "line": line,
+            }
+        )
+        notes.append(
+            {
+                "x": _log10(cost) if log_cost else cost,
+                "y": 0.04,
+                "yref": "paper",
+                "text": name,
+                "showarrow": False,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "xshift": 6,
+                "font": {"color": OKABE_ITO["vermillion"]},
+            }
+        )
+    return figure(
+        traces,
+        title=title,
+        subtitle=subtitle,
+        x={"title": cost_axis, "type": "log" if log_cost else "linear"},
+        y={"title": score_axis},
+        shapes=shapes,
+        annotations=notes,
+        **layout,
+    )
+
+
+def _log10(value: float) -> float:
+    """Where an annotation of Plotly stands on a log axis (shapes take the value itself)."""
+    import math
+
+    return math.log10(value)
+
+
+def _points(
+    members: Sequence[Candidate], *, name: str, opacity: float = 1.0, **marker: Any
+) -> dict:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [c.cost for c in members],
+        "y": [c.score for c in members],
+        "hovertext": [c.label for c in members],
+        "hoverinfo": "text",
+        "marker": marker,
+        "opacity": opacity,
+        "name": name,
+    }
