@@ -17,7 +17,7 @@ import unicorn
 from unicorn import arm_const as arm
 from unicorn import unicorn_const as const
 
-from tinykit.engine.build import BuildError, _data, compile_host
+from tinykit.engine.build import BuildError, c_source, compile_host
 from tinykit.engine.cores import Core
 from tinykit.engine.elf import SHF_EXECINSTR, SHF_WRITE, Elf
 from tinykit.graph.errors import MissingToolError, TinykitError
@@ -285,7 +285,7 @@ class UnicornCore:
 def _native_hook() -> ctypes._CFuncPtr | None:
     """The compiled hook, or None where it cannot be built."""
     try:
-        library = ctypes.CDLL(str(compile_host({"block_hook.c": _data("block_hook.c")})))
+        library = ctypes.CDLL(str(compile_host({"block_hook.c": c_source("block_hook.c")})))
     except (MissingToolError, BuildError, OSError) as error:
         log.info("counting instructions in Python, which is slow: %s", error)
         return None
