@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import torch
 from torch import nn
@@ -15,13 +15,19 @@ P = ParamSpec("P")
 
 
 def seeded(build: Callable[P, nn.Module]) -> Callable[P, nn.Module]:
-    """Decorator: initial weights depend on the argument `seed` alone; torch's own state is kept."""
+    """Decorator: initial weights depend on the argument `seed` alone; torch's own state is kept.
+
+    The module gets `input_shape`, the (H, W, C) of the spec it was built for.
+    """
 
     @functools.wraps(build)
     def with_seed(*args: P.args, **kwargs: P.kwargs) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(kwargs.get("seed", 0)))  # type: ignore[call-overload]
-            return build(*args, **kwargs)
+            module = build(*args, **kwargs)
+        spec: Any = args[0] if args else kwargs["spec"]
+        module.input_shape = spec.shape
+        return module
 
     return with_seed
 
