@@ -160,12 +160,11 @@ def int16_table(
     """
     steps = 512
     low32, high32 = np.float32(low), np.float32(high)
-    step = np.float32((high32 - low32) / np.float32(steps))
-    half_step = np.float32(step / np.float32(2))
-    # 65536 over the width of the output range [-1, 1)
-    inverse = np.float32(65536.0) / np.float32(
-        np.float32(2.0 / 65535) * 32767 * 1.0 + np.float32(2.0 / 65535) * 32768
-    )
+    step = (high32 - low32) / np.float32(steps)
+    half_step = step / np.float32(2)
+    output_scale = np.float32(2.0) / np.float32(65535.0)
+    width = output_scale * np.float32(32767) + output_scale * np.float32(32768)
+    inverse = np.float32(65536.0) / width
     at = low32 + np.arange(steps + 1, dtype=np.float32) * step
     value = function(at[:-1]).astype(np.float32) * inverse
     following = function(at[1:]).astype(np.float32) * inverse
@@ -173,7 +172,7 @@ def int16_table(
     sample = round_half_away(value)
     chord = round_half_away((following + sample) / np.float32(2))
     bias = round_half_away((chord - round_half_away(middle)) / np.float32(2))
-    last = round_half_away(function(np.float32([high32])).astype(np.float32) * inverse)
+    last = round_half_away(function(np.array([high], np.float32)).astype(np.float32) * inverse)
     table = np.clip(np.concatenate([sample - bias, last]), -32768, 32767).astype(np.int64)
     table.flags.writeable = False
     return table

@@ -98,10 +98,9 @@ class Child:
 
     def _running(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
         if self._process is not None and self._owner != os.getpid():
-            # We are a fork of the process that started the child: its streams are not ours.
+            # We are a fork of the process that started the child: leave it to that one.
             if self._finalizer is not None:
-                self._finalizer.detach()
-            self._process.returncode = 0  # keeps Popen from complaining about a foreign child
+                self._finalizer()
             self._process = None
         if self._process is not None and self._process.poll() is not None:
             self._bury(timed_out=False)
@@ -161,13 +160,14 @@ def _said(log: IO[bytes], start: int) -> str:
 
 
 def _end(process: subprocess.Popen[bytes], log: IO[bytes], owner: int) -> None:
-    if os.getpid() != owner:
-        process.returncode = 0
-        return
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()  # the worker ends when its input does
+    if os.getpid() != owner:
+        process.returncode = 0  # a fork has closed its copies; the child is not its to wait for
+        log.close()
+        return
     try:
         process.wait(timeout=2)
     except subprocess.TimeoutExpired:

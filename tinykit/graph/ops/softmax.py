@@ -104,6 +104,8 @@ def int8_exps(op: Op, data: Tensor) -> np.ndarray:
 def _from_int8(op: Op, data: Tensor, output: Tensor, diff: np.ndarray) -> np.ndarray:
     exps, counts = exps_below_max(op, data, diff)
     parts = np.where(counts, rounding_divide_by_pot(exps, SUM_BITS), 0)
+    # Where the sum reaches 512, TFLite Micro aborts (int8 outputs: the shift exceeds 31). Here
+    # every probability then rounds to 0.
     inverse, bits = q.reciprocal(parts.sum(-1, keepdims=True), SUM_BITS)
     width = 8 * output.numpy_dtype.itemsize
     lowest, highest = -(1 << (width - 1)), (1 << (width - 1)) - 1
