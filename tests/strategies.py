@@ -161,7 +161,8 @@ def graphs(
     Parameters
     ----------
     kinds : op kinds to draw from; all of them by default
-    dtype : one of `DTYPE_NAMES`, what the graph starts with; drawn when left out
+    dtype : one of `DTYPE_NAMES`, what the graph starts with, or "int32", which only ops of shape
+        arithmetic take; drawn from `DTYPE_NAMES` when left out
     max_ops : at most so many ops
     must : a kind that occurs for certain, with `dtype` inputs (weights, for "int4")
     """

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 #: kind -> function that appends such an op; False when no live tensor suits
 GROWERS: dict[str, Callable[[Grower], bool]] = {}
-#: kind -> dtypes of the data that TFLite Micro has a kernel for ("int4": of the weights)
+#: kind -> dtypes of the data that TFLite Micro has a kernel for ("int4": of the weights;
+#: "int32": in ops that shape arithmetic uses)
 SUPPORTED: dict[str, set[str]] = {}
 #: kinds whose data must have four dimensions
 IMAGES: set[str] = set()

@@ -22,7 +22,7 @@ def rescaled(g: Grower, x: int, low: int = -2, high: int = 2) -> Quantization | 
     return g.quant(scale=float(np.float32(quant.scale[0] * stretch)))
 
 
-@grows("add sub mul", "int8 int16 float32")
+@grows("add sub mul", "int8 int16 float32 int32")
 def combine(g: Grower, kind: str) -> bool:
     x = g.pick()
     if x is None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.strategies import Grower
 
 
-@grows("reshape", "int8 int16 float32")
+@grows("reshape", "int8 int16 float32 int32")
 def reshape(g: Grower, kind: str) -> bool:
     x = g.pick()
     if x is None:
@@ -29,7 +29,7 @@ def reshape(g: Grower, kind: str) -> bool:
     return g.add(kind, [x], g.like(x), new_shape=tuple(shape))
 
 
-@grows("squeeze", "int8 int16 float32")
+@grows("squeeze", "int8 int16 float32 int32")
 def squeeze(g: Grower, kind: str) -> bool:
     x = g.pick(lambda t: t.size > 1)
     if x is None:
@@ -60,7 +60,7 @@ def transpose(g: Grower, kind: str) -> bool:
     return g.add(kind, [x, g.ints(*order)], g.like(x))
 
 
-@grows("strided_slice", "int8 int16 float32")
+@grows("strided_slice", "int8 int16 float32 int32")
 def strided_slice(g: Grower, kind: str) -> bool:
     x = g.pick()
     if x is None:
@@ -88,7 +88,7 @@ def strided_slice(g: Grower, kind: str) -> bool:
     return g.add(kind, [x, *tables], g.like(x), **masks)
 
 
-@grows("split", "int8 int16 float32")
+@grows("split", "int8 int16 float32 int32")
 def split(g: Grower, kind: str) -> bool:
     x = g.pick()
     if x is None:
@@ -111,7 +111,7 @@ def companions(g: Grower, x: int, fits: Any, shape: Any) -> list[int]:
     return found
 
 
-@grows("pack", "int8 int16 float32")
+@grows("pack", "int8 int16 float32 int32")
 def pack(g: Grower, kind: str) -> bool:
     x = g.pick(lambda t: len(t.shape) < 4)
     if x is None:
@@ -122,7 +122,7 @@ def pack(g: Grower, kind: str) -> bool:
     return g.add(kind, parts, g.like(x), values_count=len(parts), axis=axis)
 
 
-@grows("concatenation", "int8 int16 float32")
+@grows("concatenation", "int8 int16 float32 int32")
 def concatenation(g: Grower, kind: str) -> bool:
     x = g.pick()
     if x is None:
@@ -140,7 +140,7 @@ def concatenation(g: Grower, kind: str) -> bool:
     return g.add(kind, parts, g.like(x), axis=axis - (len(shape) if g.flag() else 0))
 
 
-@grows("pad padv2", "int8 int16 float32")
+@grows("pad padv2", "int8 int16 float32 int32")
 def pad(g: Grower, kind: str) -> bool:
     x = g.pick(largest=200)
     if x is None:
