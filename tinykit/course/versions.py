@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from tinykit.course.lesson import (
@@ -14,6 +15,9 @@ from tinykit.course.lesson import (
     Lesson,
     regions,
 )
+
+#: a relative link to another notebook
+_LINK = re.compile(r"\]\(((?:\.\./)*[\w/]+\.ipynb)\)")
 
 VERSIONS = ("reader", "student", "solution")
 #: what stands where a solution stood; nbgrader's own stub, with a word to the student
@@ -82,6 +86,8 @@ def without_solutions(lesson: Lesson, source: str) -> str:
 
 def _cell(lesson: Lesson, cell: dict[str, Any], version: str) -> dict[str, Any]:
     source, meta = cell["source"], dict(cell["metadata"])
+    if version != "reader" and cell["cell_type"] == "markdown":
+        source = _LINK.sub(r"](../\1)", source)  # one folder further down
     if version != "solution":
         source = without_solutions(lesson, source)
     exercise, check = meta.pop("exercise", None), meta.pop("check", None)
