@@ -115,9 +115,6 @@ class Fit:
     def fits(self) -> bool:
         return all(b.fits for b in self.budgets)
 
-    def __bool__(self) -> bool:
-        return self.fits
-
     def __str__(self) -> str:
         verdict = f"fits {self.device}" if self.fits else f"does NOT fit {self.device}"
         return "\n".join([verdict, *(f"  {b}" for b in self.budgets)])
@@ -199,21 +196,25 @@ class Profile:
     def to_dict(self) -> dict[str, Any]:
         """Plain values: totals at the top level, `layers`, `provenance` and units by column."""
         names = [c.name for c in self.columns]
-        fit = self.fit and {
-            "fits": self.fit.fits,
-            "device": self.fit.device,
-            "memories": {
-                b.memory: {
-                    "need_bytes": b.need,
-                    "have_bytes": b.have,
-                    "over_bytes": b.over,
-                    "peak_layer": b.peak_layer,
-                    "peak_bytes": b.peak_bytes,
-                    "at_least": b.at_least,
-                }
-                for b in self.fit.budgets
-            },
-        }
+        fit = (
+            None
+            if self.fit is None
+            else {
+                "fits": self.fit.fits,
+                "device": self.fit.device,
+                "memories": {
+                    b.memory: {
+                        "need_bytes": b.need,
+                        "have_bytes": b.have,
+                        "over_bytes": b.over,
+                        "peak_layer": b.peak_layer,
+                        "peak_bytes": b.peak_bytes,
+                        "at_least": b.at_least,
+                    }
+                    for b in self.fit.budgets
+                },
+            }
+        )
         return {
             "model": self.model,
             "target": self.target,

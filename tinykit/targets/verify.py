@@ -7,6 +7,7 @@ backends, so values may differ by ``RTOL`` of the largest magnitude in the oracl
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -87,8 +88,8 @@ class Check:
             "stimulus": self.first.stimulus,
             "output": self.first.output,
             "index": list(self.first.index),
-            "expected": self.first.expected,
-            "got": self.first.got,
+            "expected": _plain(self.first.expected),
+            "got": _plain(self.first.got),
         }
         return {
             "name": self.name,
@@ -97,7 +98,7 @@ class Check:
             "samples": self.samples,
             "elements": self.elements,
             "mismatches": self.mismatches,
-            "max_difference": self.max_difference,
+            "max_difference": _plain(self.max_difference),
             "first": first,
             "why_not": self.why_not,
             "seconds": round(self.seconds, 3),
@@ -248,17 +249,17 @@ def compare(
                 f"output {name!r} is {have.dtype} {have.shape}, the oracle's is "
                 f"{want.dtype} {want.shape}"
             )
-        difference = np.abs(want.astype(np.float64) - have.astype(np.float64))
+        same = want == have
         if want.dtype.kind == "f":
-            same = (want == have) | (np.isnan(want) & np.isnan(have))
-            difference = np.where(same, 0.0, difference)
-            finite = np.abs(want[np.isfinite(want)])
-            allowed = ATOL + RTOL * float(finite.max(initial=0.0))
-            wrong = ~(difference <= allowed)
-        else:
-            wrong = want != have
-        if want.size:
-            check.max_difference = max(check.max_difference, float(np.nanmax(difference)))
+            same |= np.isnan(want) & np.isnan(have)
+        with np.errstate(invalid="ignore"):  # infinity less infinity; those are the same
+            difference = np.abs(want.astype(np.float64) - have.astype(np.float64))
+        difference = np.where(same, 0.0, np.nan_to_num(difference, nan=np.inf, posinf=np.inf))
+        allowed = 0.0
+        if want.dtype.kind == "f":
+            allowed = ATOL + RTOL * float(np.abs(want[np.isfinite(want)]).max(initial=0.0))
+        wrong = difference > allowed
+        check.max_difference = max(check.max_difference, float(difference.max(initial=0.0)))
         check.mismatches += int(wrong.sum())
         if check.first is None and wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -337,6 +338,11 @@ def _bytes_of(model: ModelLike, graph: Graph) -> bytes:
     from tinykit.formats import tflite
 
     return tflite.write(graph)
+
+
+def _plain(value: float) -> float | str:
+    """JSON has no infinity and no NaN: those become words."""
+    return value if math.isfinite(value) else str(value)
 
 
 class _Ticker:
