@@ -25,6 +25,8 @@ from tinykit.targets._child import Child, ChildDied
 #: bytes of arena tried, one after the other, when the caller names none. Untouched pages of an
 #: arena cost nothing; a model that needs more than the last is refused.
 _ARENAS = (1 << 24, 1 << 28)
+#: ops of the opset that TFLite Micro's resolver does not know
+LACKS = frozenset({"relu_n1_to_1"})
 _NO_ROOM = re.compile(r"missing: \d+|arena size|Failed to (re)?size|Arena size is too small")
 _ALLOCATION = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
 
