@@ -62,8 +62,8 @@ class Grower:
         dtype = dtype or self.dtype
         if dtype not in ("int8", "int16"):
             return None
-        # below 2**-27 TFLite Micro refuses ranges such as relu6's: 6 has no int32 there
-        scale = float(np.clip(self.scale() if scale is None else scale, 2.0**-27, 2.0**20))
+        # below these TFLite Micro refuses: 6 has no int32 (relu6), differences vanish (softmax)
+        scale = float(np.clip(self.scale() if scale is None else scale, 2.0**-24, 2.0**20))
         if dtype == "int16":
             return Quantization.per_tensor(scale, 0)
         edges = [0, -128, 127, -1, 3]
