@@ -27,7 +27,7 @@ def run(
     Raises
     ------
     GraphError
-        Wrong number, shape or dtype of inputs.
+        Wrong number, shape or dtype of inputs, or an op's tensors do not go together.
     UnsupportedOpError
         An op that the interpreter lacks, by name and position.
     """
@@ -54,6 +54,13 @@ def run(
             results = kernel(op, graph.ins(op), graph.outs(op), args)
         except UnsupportedOpError as error:
             raise UnsupportedOpError(op.kind, position, error.backend, error.why) from None
+        except TinykitError:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # Types that no converter puts together (a bias in float32, say): a damaged file.
+            raise GraphError(
+                f"op number {position} ({op.kind}) cannot compute with these tensors: {error}"
+            ) from error
         for index, value in zip(op.outputs, results, strict=True):
             values[index] = value
             if observe:

@@ -58,8 +58,10 @@ def fold_parts(
     -------
     all tensors, those that were folded now with data, and the ops that remain
     """
-    made, kept = list(tensors), []
-    allowance = FOLDED_BYTES + 8 * sum(t.nbytes for t in made if t.is_const)
+    made, kept, kept_outputs = list(tensors), [], frozenset(outputs)
+    # Constants may share their bytes; what is shared justifies nothing twice.
+    distinct = {t.data.ctypes.data: t.nbytes for t in made if t.data is not None}
+    allowance = FOLDED_BYTES + 8 * sum(distinct.values())
     for op in ops:
         ins = [None if i is None else made[i] for i in op.inputs]
         if not dynamic.isdisjoint(op.outputs):
@@ -69,7 +71,7 @@ def fold_parts(
         outs = [made[i] for i in op.outputs]
         size = sum(t.nbytes for t in outs)
         values = None
-        if size <= allowance and not set(op.outputs) & set(outputs):
+        if size <= allowance and kept_outputs.isdisjoint(op.outputs):
             values = _evaluate(op, ins, outs)
         if values is None or not _fits(op, values, outs, dynamic):
             kept.append(op)

@@ -29,7 +29,7 @@ class Budget:
     """
 
     def __init__(self, size: int) -> None:
-        self._reading = 4 * size + (1 << 16)
+        self._reading = 2 * size + (1 << 16)
         self._allocating = 8 * size + (1 << 22)
 
     def read(self, units: int, where: str) -> None:
@@ -141,12 +141,14 @@ class Table:
         at = self._target(slot)
         return None if at is None else Table(self.data, at, f"{self.where}, {what}", self.budget)
 
-    def tables(self, slot: int, what: str, cost: int) -> list[Table]:
-        """The tables of a vector; `cost` is the least number of bytes one honestly takes."""
+    def tables(self, slot: int, what: str, cost: int, most: int = 1 << 16) -> list[Table]:
+        """The tables of a vector, at most `most`; `cost` is the least that one honestly takes."""
         found = self._vector(slot, 4, f"the list of {what}s")
         if found is None:
             return []
         start, count = found
+        if count > most:
+            raise self.error(f"{count} {what}s; at most {most} are read")
         prefix = f"{self.where}, " if self.where != "model" else ""
         self.budget.read(count * cost, f"{prefix}{what}s")
         offsets = np.frombuffer(self.data, "<u4", count, start).tolist()

@@ -28,8 +28,10 @@ from tinykit.graph.rewrites import for_micro
 
 MAX_FILE = 512 << 20
 MAX_ACTIVATIONS = 1 << 30
-ALLOCATION_FACTOR = 64
-ALLOCATION_BASE = 32 << 20
+ALLOCATION_FACTOR = 16
+ALLOCATION_BASE = 64 << 20
+#: tensors, and ops, of one model
+MAX_PARTS = 20_000
 
 
 def read_file(path: str | os.PathLike[str], fold: bool = True) -> Graph:
@@ -103,13 +105,14 @@ def _read(data: bytes, fold: bool) -> Graph:
         raise ModelFormatError("the model has no subgraph")
     codes = [_kind(c) for c in model.tables(Slot.MODEL_OPERATOR_CODES, "operator code", 12)]
     main = subgraphs[0]
-    tables = main.tables(Slot.SUBGRAPH_TENSORS, "tensor", 64)
+    tables = main.tables(Slot.SUBGRAPH_TENSORS, "tensor", 64, MAX_PARTS)
+    numbers = list(range(len(tables)))
     ops = [
-        _op(table, position, codes, len(tables), len(subgraphs))
-        for position, table in enumerate(main.tables(Slot.SUBGRAPH_OPERATORS, "op", 32))
+        _op(table, position, codes, numbers, len(subgraphs))
+        for position, table in enumerate(main.tables(Slot.SUBGRAPH_OPERATORS, "op", 32, MAX_PARTS))
     ]
-    inputs = _indices(main, Slot.SUBGRAPH_INPUTS, "inputs", len(tables))
-    outputs = _indices(main, Slot.SUBGRAPH_OUTPUTS, "outputs", len(tables))
+    inputs = _indices(main, Slot.SUBGRAPH_INPUTS, "inputs", numbers)
+    outputs = _indices(main, Slot.SUBGRAPH_OUTPUTS, "outputs", numbers)
     if not outputs:
         raise main.error("it has no outputs")
     reader = TensorReader(model.tables(Slot.MODEL_BUFFERS, "buffer", 8), budget)
@@ -141,7 +144,7 @@ def _kind(code: Table) -> str:
     return BUILTINS[number] if number < len(BUILTINS) else f"builtin:{number}"
 
 
-def _op(table: Table, position: int, codes: list[str], tensors: int, subgraphs: int) -> Op:
+def _op(table: Table, position: int, codes: list[str], numbers: list[int], subgraphs: int) -> Op:
     code = table.scalar(Slot.OPERATOR_CODE, "I")
     if code >= len(codes):
         raise table.error(f"operator code {code}; there are {len(codes)}")
@@ -149,8 +152,8 @@ def _op(table: Table, position: int, codes: list[str], tensors: int, subgraphs: 
     table.where = f"op {position} ({kind})"
     if kind in CONTROL_FLOW and subgraphs > 1:
         raise table.error("it runs another subgraph; control flow is not supported")
-    inputs = _indices(table, Slot.OPERATOR_INPUTS, "inputs", tensors, optional=True)
-    outputs = _indices(table, Slot.OPERATOR_OUTPUTS, "outputs", tensors)
+    inputs = _indices(table, Slot.OPERATOR_INPUTS, "inputs", numbers, optional=True)
+    outputs = _indices(table, Slot.OPERATOR_OUTPUTS, "outputs", numbers)
     if kind.startswith("custom:"):
         raw = table.vector(Slot.OPERATOR_CUSTOM_OPTIONS, "u1", "custom options")
         attrs: dict = {} if raw is None else {"custom_options": raw.tobytes()}
@@ -165,15 +168,19 @@ def _op(table: Table, position: int, codes: list[str], tensors: int, subgraphs: 
 
 
 def _indices(
-    table: Table, slot: int, what: str, tensors: int, optional: bool = False
+    table: Table, slot: int, what: str, numbers: list[int], optional: bool = False
 ) -> tuple[int, ...]:
-    """A list of tensor indices; -1 stands for an absent optional one and becomes None."""
+    """A list of tensor indices; -1 stands for an absent optional one and becomes None.
+
+    The integers are those of `numbers`, so that long lists cost no more than their pointers.
+    """
     found = table.vector(slot, "<i4", f"the list of {what}")
-    indices = [] if found is None else found.tolist()
-    for i in indices:
-        if not (0 <= i < tensors or (optional and i == -1)):
-            raise table.error(f"its {what} name tensor {i}; there are {tensors}")
-    return tuple(None if i == -1 else i for i in indices)  # type: ignore[misc]
+    if found is None or not found.size:
+        return ()
+    wrong = (found >= len(numbers)) | (found < (-1 if optional else 0))
+    if wrong.any():
+        raise table.error(f"its {what} name tensor {found[wrong][0]}; there are {len(numbers)}")
+    return tuple(None if i == -1 else numbers[i] for i in found.tolist())  # type: ignore[misc]
 
 
 def _tensors(
@@ -189,6 +196,7 @@ def _tensors(
     tensors = {i: reader.tensor(tables[i], i, made=i in made) for i in sorted(used)}
     # float16 weights came out as float32: the op that would have widened them is a mere alias.
     source: dict[int, int] = {}
+    ends = {*inputs, *outputs}
     rest = []
     for op in ops:
         widens = op.kind == "dequantize" and len(op.inputs) == len(op.outputs) == 1
@@ -196,7 +204,8 @@ def _tensors(
         if (
             out is not None
             and op.inputs[0] in reader.widened
-            and out not in (*source, *outputs, *inputs)
+            and out not in source
+            and out not in ends
             and not tensors[out].is_const
         ):
             source[out] = op.inputs[0]  # type: ignore[assignment]

@@ -53,13 +53,17 @@ _BY_INPUT_TYPE: dict[str, dict[str, int]] = {
 }
 
 
+def _at(tensors: Ins, index: int) -> Tensor | None:
+    return tensors[index] if index < len(tensors) else None
+
+
 def _type(tensors: Ins, index: int) -> str:
-    tensor = tensors[index] if index < len(tensors) else None
+    tensor = _at(tensors, index)
     return "" if tensor is None else tensor.dtype
 
 
 def _rank(tensors: Ins, index: int) -> int:
-    tensor = tensors[index] if index < len(tensors) else None
+    tensor = _at(tensors, index)
     return 0 if tensor is None else len(tensor.shape)
 
 
@@ -71,13 +75,13 @@ def _conv_2d(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) -> int:
     x, w = _type(ins, 0), _type(ins, 1)
     if x == "int16":
         return 8 if _type(ins, 2) == "int32" else 4
-    data, filters = ins[0], ins[1]
+    data, filters = _at(ins, 0), _at(ins, 1)
     if data and filters and data.shape[-1:] != filters.shape[-1:]:
         return 6  # grouped
     if x == "int8":
         return 7 if w == "int4" else 3
     if x == "float32" and w == "int8":
-        return 5 if _per_channel(ins[1]) else 2
+        return 5 if _per_channel(_at(ins, 1)) else 2
     return 1
 
 
@@ -88,14 +92,14 @@ def _depthwise_conv_2d(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any
     if x == "int8":
         return 7 if w == "int4" else 3
     if x == "float32" and w == "int8":
-        return 6 if _per_channel(ins[1]) else 4
+        return 6 if _per_channel(_at(ins, 1)) else 4
     dilated = attrs.get("dilation_w_factor", 1) != 1 or attrs.get("dilation_h_factor", 1) != 1
     return 2 if dilated else 1
 
 
 def _fully_connected(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) -> int:
     x, w = _type(ins, 0), _type(ins, 1)
-    if x == "float32" and w == "int8" and _per_channel(ins[1]):
+    if x == "float32" and w == "int8" and _per_channel(_at(ins, 1)):
         return 12
     if x == "int16":
         return 11 if _type(ins, 2) == "int32" else 7
@@ -113,7 +117,7 @@ def _transpose_conv(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) 
         return 5
     if attrs.get("fused_activation_function", "none") != "none":
         return 4
-    if len(ins) == 4 and ins[3] is not None:
+    if _at(ins, 3) is not None:
         return 3
     return 2 if _type(ins, 1) == "int8" else 1
 
@@ -121,7 +125,8 @@ def _transpose_conv(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) 
 def _add(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) -> int:
     x = _type(ins, 0)
     if x == "int16":
-        quantized = ins[0] is not None and ins[0].quant is not None
+        data = _at(ins, 0)
+        quantized = data is not None and data.quant is not None
         return 5 if not quantized else 1 if attrs.get("pot_scale_int16") else 3
     return {"int64": 4, "int8": 2}.get(x, 1)
 
@@ -156,7 +161,7 @@ def _div(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) -> int:
 
 
 def _broadcasts(ins: Ins) -> bool:
-    a, b = (ins[0], ins[1]) if len(ins) > 1 else (None, None)
+    a, b = _at(ins, 0), _at(ins, 1)
     if a is None or b is None:
         return False
     return a.shape != b.shape and max(len(a.shape), len(b.shape)) > 4
@@ -211,7 +216,7 @@ def _pad(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) -> int:
 
 
 def _dequantize(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) -> int:
-    if _type(ins, 0) == "int8" and _per_channel(ins[0]):
+    if _type(ins, 0) == "int8" and _per_channel(_at(ins, 0)):
         return 5
     return {"int4": 6, "int16": 3, "int8": 2}.get(_type(ins, 0), 1)
 
@@ -219,7 +224,7 @@ def _dequantize(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) -> i
 def _quantize(ins: Ins, outs: Sequence[Tensor], attrs: Mapping[str, Any]) -> int:
     if "int4" in (_type(ins, 0), _type(outs, 0)):
         return 4
-    if _per_channel(outs[0]):
+    if _per_channel(_at(outs, 0)):
         return 3
     return 2 if _type(outs, 0) == "int16" else 1
 
