@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tinykit.graph.errors import GraphError, UnsupportedOpError
+from tinykit.graph.errors import GraphError, TinykitError, UnsupportedOpError
 from tinykit.graph.ir import Graph
 from tinykit.graph.registry import reference
 
