@@ -80,8 +80,8 @@ def _accuracy(result: Outcome) -> str:
             f"{max(net.accuracies):.1%}"
         )
     text = (
-        f"{net.label[0].upper()}{net.label[1:]}: test accuracy {net.accuracy:.1%} (measured on {about['test_examples']} "
-        f"{about['data']} images{spread})"
+        f"{net.label[0].upper()}{net.label[1:]}: test accuracy {net.accuracy:.1%} "
+        f"(measured on {about['test_examples']} {about['data']} images{spread})"
     )
     whole = result.table.nets.get((net.width, 0.0, 32, ""))
     if whole is None or whole is net:
@@ -113,4 +113,7 @@ def _advice(result: Outcome) -> str:
         return f"{head}; none is smaller and as accurate as your choice.{ignored}"
     better = result.better
     flash = better.cores[result.board.core.name].flash_bytes
-    return f"{head}; {better.label} is better: {better.accuracy:.1%} with {kib(flash)} of flash.{ignored}"
+    return (
+        f"{head}; {better.label} is better: {better.accuracy:.1%} with {kib(flash)} of flash."
+        f"{ignored}"
+    )

@@ -1,4 +1,4 @@
-"""Explorers as Voila apps: a generated notebook, our template, one process, nothing from outside."""
+"""Explorers as Voila apps: a generated notebook, our template, nothing from outside."""
 
 from __future__ import annotations
 

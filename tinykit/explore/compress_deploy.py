@@ -189,7 +189,8 @@ class CompressDeploy(Explorer[Outcome]):
                 marks={"your file, accuracy unknown": mark} if mark else None,
             )  # fmt: skip
 
-        file = result.upload
+        flash = result.upload.flash_bytes if result.upload else None
+        steps = result.upload.total_instructions if result.upload else None
         seeds = len(result.table.seeds)
         measured = (
             f"accuracy measured (mean of {seeds} seeds)" if seeds > 1 else "accuracy measured"
@@ -200,14 +201,14 @@ class CompressDeploy(Explorer[Outcome]):
                 "Accuracy against flash size",
                 f"{measured}; flash counted in the linked image for {core.title}",
                 "flash in KiB (log scale)",
-                file and file.flash_bytes and file.flash_bytes / 1024,
+                flash and flash / 1024,
             ),
             "instructions": figure(
                 lambda net: net.cores[core.name].instructions / 1e6,
                 "Accuracy against instructions",
                 f"{measured}; instructions counted on an emulated {core.title}",
                 "million instructions for one inference (log scale)",
-                file and file.total_instructions and file.total_instructions / 1e6,
+                steps and steps / 1e6,
             ),
             "layers": _layers(shown, core.title),
             "sram": memory_map(

@@ -1,7 +1,7 @@
 """The explorer contract: knobs, a pure computation, figures and words. No widget in sight.
 
-An explorer is a module in `tinykit/explore/` with one subclass of `Explorer`; `tinykit.explore.load`
-finds it by its name. All logic is testable without a browser: `compute` is pure, `figures` and
+An explorer is a module in `tinykit/explore/` with one subclass of `Explorer`, found by its name
+(`tinykit.explore.load`). All logic is testable without a browser: `compute` is pure, `figures` and
 `text` only look at its result. `view` (see `tinykit.explore.view`) makes the widgets.
 """
 

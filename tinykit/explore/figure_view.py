@@ -9,6 +9,7 @@ figure is drawn by plotly.js, which the kernel hands over from the installed pac
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +33,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
+        kinds = set(map(type, value))
+        if kinds <= {int, str, bool} or (kinds <= {int, float} and math.isfinite(sum(value))):
+            return list(value)  # plain already: most of what a figure holds
         return [plain(v) for v in value]
     if hasattr(value, "to_plotly_json"):
         return plain(value.to_plotly_json())
@@ -78,5 +82,5 @@ class FigureView(anywidget.AnyWidget):
 def plotly_js() -> bytes:
     """The plotly.js that the installed plotly package carries."""
     spec = importlib.util.find_spec("plotly")
-    assert spec is not None and spec.origin is not None
-    return (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_bytes()
+    folder = Path(spec.origin if spec and spec.origin else "").parent
+    return (folder / "package_data" / "plotly.min.js").read_bytes()

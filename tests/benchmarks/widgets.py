@@ -1,0 +1,69 @@
+"""Slider key press → redrawn figures in Chromium under Voila, and requests that leave the machine.
+
+The peer is the same explorer on Plotly's own figure widgets, one a figure, updated in batches.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from tests.benchmarks._figure import Figure, at_most, plain
+from tests.browser.driver import PATIENCE, browsing, open_app, serving_notebook, watched_page
+from tests.browser.latency import Latency, measure
+from tinykit.explore.app import write_notebook
+
+_PEER = """
+import ipywidgets, plotly.graph_objects as go
+from tinykit import explore
+explorer = explore.load("compress-deploy")
+width = explorer.controls[0]
+slider = ipywidgets.SelectionSlider(
+    options=[(text, value) for value, text in width.options], value=width.default)
+def figures():
+    return explorer.figures(explorer.compute({"width": slider.value}))
+widgets = {name: go.FigureWidget(figure) for name, figure in figures().items()}
+def turned(_):
+    for name, figure in figures().items():
+        with widgets[name].batch_update():
+            for old, new in zip(widgets[name].data, figure.data):
+                old.update(new.to_plotly_json())
+            widgets[name].layout.title = figure.layout.title
+slider.observe(turned, "value")
+ipywidgets.VBox([slider, *widgets.values()])
+"""
+
+
+def run() -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder, browsing() as browser:
+        notebook = write_notebook("compress-deploy", Path(folder))
+        with serving_notebook(notebook) as address:
+            seen = watched_page(browser)
+            open_app(seen, address)
+            ours = measure(seen)
+            outside = len(seen.outside)
+            seen.page.close()
+        theirs = peer(notebook, browser)
+    name = "the same on four FigureWidgets"
+    return [
+        at_most("key press to redrawn figures, p95", round(ours.p95, 1), "ms", 100,
+                {"name": name, "value": round(theirs.p95, 1)}),
+        plain("key press to redrawn figures, median", round(ours.median, 1), "ms",
+              {"name": name, "value": round(theirs.median, 1)}),
+        at_most("requests outside the machine", outside, "requests", 0),
+    ]  # fmt: skip
+
+
+def peer(notebook: Path, browser: object) -> Latency:
+    """The latency of Plotly's figure widgets, with our template and the same figures."""
+    app = json.loads(notebook.read_text("utf-8"))
+    app["cells"][-1]["source"] = _PEER
+    notebook.write_text(json.dumps(app), "utf-8")
+    with serving_notebook(notebook) as address:
+        seen = watched_page(browser)
+        seen.page.goto(address, timeout=PATIENCE)
+        seen.page.wait_for_function(
+            "document.querySelectorAll('.js-plotly-plot .main-svg').length >= 8", timeout=PATIENCE
+        )
+        return measure(seen, peer=True)
