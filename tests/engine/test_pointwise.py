@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from tests.pointwise_cases import CASES, Q, assert_same, unary
 from tinykit.engine import HostLibrary
 from tinykit.engine.emulator import emulate_many
 from tinykit.engine.kernels import lookup
+from tinykit.formats import tflite
 from tinykit.graph.ir import Graph, GraphBuilder, Quantization
+from tinykit.targets import tflm
 
 
 def rtol_for(name: str) -> float:
@@ -37,6 +41,37 @@ def test_emulated_cores_are_the_reference() -> None:
 def test_relu_n1_to_1_on_host(dtype: str) -> None:
     graph, feeds = unary("relu_n1_to_1", dtype, 10)
     assert_same(graph.run(*feeds), HostLibrary(graph).run(*feeds))
+
+
+EXTREMES = np.array([[np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-40, 0.0, -0.0, 1.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attrs"),
+    [
+        ("relu", {}),
+        ("relu6", {}),
+        ("leaky_relu", {"alpha": 0.1}),
+        ("logistic", {}),
+        ("tanh", {}),
+        ("hard_swish", {}),
+        ("softmax", {}),
+        ("add", {}),
+        ("mul", {"fused_activation_function": "relu"}),
+        ("quantize", {}),
+    ],
+)
+def test_floats_at_the_edges(kind: str, attrs: dict[str, Any]) -> None:
+    """Not numbers, infinities, overflow: no warning, and host and TFLite Micro agree."""
+    b = GraphBuilder()
+    x = b.input("x", EXTREMES.shape, "float32")
+    made = ("int8", Q(0.1, 3)) if kind == "quantize" else ("float32", None)
+    inputs = [x, x] if kind in ("add", "mul") else [x]
+    graph = b.finish([b.op(kind, inputs, EXTREMES.shape, *made, **attrs)])
+    want = graph.run(EXTREMES)
+    assert_same(want, HostLibrary(graph).run(EXTREMES), 2e-6)
+    if kind != "quantize":  # where this machine's C does as it likes
+        assert_same(want, tflm.run(tflite.write(graph), [EXTREMES]).outputs, 2e-6)
 
 
 def one_op(

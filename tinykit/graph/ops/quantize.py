@@ -50,8 +50,10 @@ def quantize(
     check_types(op, data, output, QUANTIZE_TYPES)
     low, high = integer_range(output.dtype)
     if data.dtype == "float32":
-        # clipped before the conversion: beyond int32 C leaves it undefined
-        steps = np.clip(x / quant_of(output).scale[0], np.float32(-(2**30)), np.float32(2**30))
+        # C leaves undefined what a conversion makes of NaN and of reals beyond int32: here they
+        # become 0 and saturate, as Cortex-M's own instruction has it
+        steps = np.nan_to_num(x / quant_of(output).scale[0], nan=0.0)
+        steps = np.clip(steps, np.float32(-(2**30)), np.float32(2**30))
         made = round_half_away(steps).astype(np.int64) + zero_of(output)
     else:
         centred = x.astype(np.int64) - zero_of(data)
