@@ -56,7 +56,7 @@ def report_html(result: DemoResult) -> str:
         ),
         svg.bars("flash, counted", "B", _totals(result, "flash_bytes"), board.flash_bytes),
         svg.bars("SRAM, counted", "B", _totals(result, "sram_bytes"), board.sram_bytes),
-        svg.bars("instructions an inference, counted", "", _totals(result, "instructions")),
+        svg.bars("one inference, counted", "instructions", _totals(result, "instructions")),
         "<h2>Layer by layer</h2>",
     ]
     for row in result.rows:

@@ -11,14 +11,16 @@ from tinykit.targets.profile import Column, Cost, Profile
 
 
 def number(value: Cost) -> str:
-    """A cost for people: thousands grouped, three significant digits for fractions, – for none."""
+    """A cost for people: thousands grouped, three or four digits for fractions, – for none."""
     if value is None:
         return "–"
     if isinstance(value, int):
         return f"{value:,}"
     if value == 0:
         return "0"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def _split(profile: Profile) -> tuple[list[Column], list[Column]]:
