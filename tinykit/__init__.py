@@ -21,7 +21,7 @@ _LAZY = {
     "course": "tinykit.course",
     "fit": "tinykit.nn.train:fit",
     "evaluate": "tinykit.targets.accuracy:evaluate",
-    "compress": "tinykit.compress:compress",
+    "compress": "tinykit.compress",  # the room is callable: it is its own function
     "Prune": "tinykit.compress:Prune",
     "Quantize": "tinykit.compress:Quantize",
     "to_graph": "tinykit.quant.export:to_graph",
@@ -69,4 +69,5 @@ def _register_formats() -> None:
 _register_formats()
 
 if TYPE_CHECKING:
-    from tinykit import compress, data, graph, targets  # noqa: F401
+    from tinykit import data, graph, targets  # noqa: F401
+    from tinykit.compress import compress  # noqa: F401

@@ -16,7 +16,6 @@ from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
 from tinykit.nn.progress import bar
 
-
 #: label smoothing (Szegedy et al. 2016): keeps logits, and so their quantization step, small
 SMOOTHING = 0.1
 

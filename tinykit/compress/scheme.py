@@ -1,0 +1,99 @@
+"""What a compression scheme is, and how schemes add up."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from tinykit.data.types import Dataset
+from tinykit.graph.errors import TinykitError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Scheme(ABC):
+    """One way to make a network smaller; ``first + then`` applies one after the other.
+
+    A new scheme is a subclass with `apply`; nothing else has to know of it.
+    """
+
+    #: nothing can follow a scheme after which the module is in its final form
+    final: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(
+        self, model: nn.Module, data: Dataset, *, seed: int, progress: bool | None
+    ) -> nn.Module:
+        """Compress `model`, which it may change, and return the result in eval mode."""
+
+    def __add__(self, other: Scheme) -> Chain:
+        if not isinstance(other, Scheme):
+            return NotImplemented
+        return Chain((*_parts(self), *_parts(other)))
+
+
+class Chain(Scheme):
+    """Schemes in the order in which they are applied."""
+
+    def __init__(self, schemes: tuple[Scheme, ...]) -> None:
+        for before, after in itertools.pairwise(schemes):
+            if before.final:
+                raise TinykitError(
+                    f"{after!r} cannot follow {before!r}: write {after!r} + {before!r}"
+                )
+        self.schemes = schemes
+
+    @property
+    def final(self) -> bool:  # type: ignore[override]
+        return self.schemes[-1].final
+
+    def apply(
+        self, model: nn.Module, data: Dataset, *, seed: int, progress: bool | None
+    ) -> nn.Module:
+        for scheme in self.schemes:
+            model = scheme.apply(model, data, seed=seed, progress=progress)
+        return model
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.schemes))
+
+
+def _parts(scheme: Scheme) -> tuple[Scheme, ...]:
+    return scheme.schemes if isinstance(scheme, Chain) else (scheme,)
+
+
+def compress(
+    model: nn.Module,
+    data: Dataset,
+    scheme: Scheme,
+    *,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> nn.Module:
+    """A compressed copy of `model`; `model` itself is left alone.
+
+    Parameters
+    ----------
+    model : NCHW in, logits out
+    data : what it is fine-tuned on
+    scheme : ``Prune(0.7)``, ``Quantize(bits=8)``, or their sum
+    seed : of everything random; the same seed gives the same weights on one machine
+    progress : show bars; None shows them on terminals and in notebooks
+
+    Returns
+    -------
+    small : in eval mode, ready for `tinykit.to_graph`
+
+    Raises
+    ------
+    TinykitError
+        Arguments out of range, or a model that the scheme cannot handle; the text says which.
+    """
+    if not isinstance(scheme, Scheme):
+        raise TinykitError(
+            f"compress takes a scheme such as tk.Prune(0.7) + tk.Quantize(bits=8), got {scheme!r}"
+        )
+    return scheme.apply(copy.deepcopy(model), data, seed=seed, progress=progress).eval()
