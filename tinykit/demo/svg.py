@@ -11,7 +11,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 def bars(title: str, unit: str, values: Mapping[str, float], limit: float | None = None) -> str:
     """Horizontal bars, each with its number; a dashed line at `limit` where one is given."""
-    width, row, left, right = 640, 30, 160, 110
+    width, row, left, right = 720, 30, 200, 110
     height = 34 + row * len(values) + (16 if limit is not None else 4)
     top = max([*values.values(), 1e-12])
     show_limit = limit is not None and limit <= 1.5 * top
@@ -40,8 +40,8 @@ def bars(title: str, unit: str, values: Mapping[str, float], limit: float | None
 def scatter(
     title: str, x_label: str, y_label: str, points: Mapping[str, tuple[float, float]]
 ) -> str:
-    """Named points; the x axis starts at 0, the y axis near the lowest value."""
-    width, height, left, bottom, top = 640, 320, 70, 48, 30
+    """Numbered points with a legend; x starts at 0, y near the lowest value."""
+    width, height, left, bottom, top, right = 720, 320, 70, 48, 30, 230
     xs = [p[0] for p in points.values()]
     ys = [p[1] for p in points.values()]
     x_max = max(xs) * 1.25
@@ -51,31 +51,35 @@ def scatter(
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
-            left + x / x_max * (width - left - 20),
+            left + x / x_max * (width - left - right),
             top + (y_max - y) / (y_max - y_min) * (height - top - bottom),
         )
 
     parts = [_open(width, height, title), _text(0, 16, title, bold=True)]
     axis_y = height - bottom
-    parts.append(f'<path d="M{left} {top}V{axis_y}H{width - 20}" fill="none" stroke="#444"/>')
+    parts.append(f'<path d="M{left} {top}V{axis_y}H{width - right}" fill="none" stroke="#444"/>')
     for step in _ticks(0, x_max):
         x, _ = place(step, y_min)
         parts.append(_text(x, axis_y + 16, f"{step:,.0f}", anchor="middle"))
     for step in _ticks(y_min, y_max):
         _, y = place(0, step)
         parts.append(_text(left - 6, y + 4, f"{step:g}", anchor="end"))
-        parts.append(f'<path d="M{left} {y:.1f}H{width - 20}" stroke="#ddd"/>')
-    parts.append(_text(width / 2, height - 8, x_label, anchor="middle"))
+        parts.append(f'<path d="M{left} {y:.1f}H{width - right}" stroke="#ddd"/>')
+    parts.append(_text((left + width - right) / 2, height - 8, x_label, anchor="middle"))
     parts.append(
         f'<text transform="rotate(-90)" x="{-(top + axis_y) / 2:.0f}" y="14" '
         f'text-anchor="middle" font-size="13">{escape(y_label)}</text>'
     )
     for i, (name, (px, py)) in enumerate(points.items()):
-        x, y = place(px, py)
-        parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{COLOURS[i % len(COLOURS)]}"/>'
-        )
-        parts.append(_text(x + 10, y - 8, name))
+        legend = (width - right + 24.0, top + 16.0 + 26 * i)
+        for x, y in (place(px, py), legend):
+            parts.append(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="{COLOURS[i % len(COLOURS)]}"/>'
+                f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" font-size="11" '
+                f'font-weight="700" fill="#fff" stroke="#000" stroke-width="2.5" '
+                f'paint-order="stroke">{i + 1}</text>'
+            )
+        parts.append(_text(legend[0] + 16, legend[1] + 4, name))
     return "".join([*parts, "</svg>"])
 
 

@@ -180,10 +180,10 @@ def _count(graph: Graph, core: str) -> Counts:
         )  # fmt: skip
     result = emulate(part.graph, [sample_inputs(part.graph)], core=core)
     per_op: list[int | None] = [None] * size
-    for position, instructions in zip(part.positions, result.per_op, strict=True):
-        per_op[position] = int(instructions)
+    for position, instructions in zip(part.positions, result.per_op or (), strict=True):
+        per_op[position] = instructions
     return Counts(
-        instructions=int(result.instructions),
+        instructions=result.instructions,
         per_op=tuple(per_op),
         code_bytes=result.flash.code,
         constant_bytes=result.flash.constants,
@@ -200,7 +200,7 @@ def _count(graph: Graph, core: str) -> Counts:
 def sample_inputs(graph: Graph, seed: int = 0) -> list[np.ndarray]:
     """One random stored value for each input of `graph`: the whole range of integers, N(0, 1)."""
     rng = np.random.default_rng(seed)
-    values = []
+    values: list[np.ndarray] = []
     for index in graph.inputs:
         tensor = graph.tensors[index]
         if tensor.dtype == "float32":

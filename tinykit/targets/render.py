@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from tinykit.targets.profile import Column, Cost, Profile
@@ -69,7 +70,7 @@ def profile_text(profile: Profile) -> str:
     return "\n".join(lines)
 
 
-def table(rows: list[list[str] | None], left: int = 1) -> list[str]:
+def table(rows: Sequence[list[str] | None], left: int = 1) -> list[str]:
     """Lines of an aligned table; None is a rule; the first `left` columns are left-aligned."""
     filled = [r for r in rows if r is not None]
     widths = [max(len(r[i]) for r in filled) for i in range(len(filled[0]))]
