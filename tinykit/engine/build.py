@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -131,6 +132,10 @@ def compile_host(
         compiler = "zig" if importlib.util.find_spec("ziglang") else "cc"
     if compiler == "zig":
         command, version = [*find_zig(), "cc"], metadata.version("ziglang")
+        if sys.platform == "linux":
+            # the code needs no library but memcpy, which the process has; zig would build a libc
+            # of its own first, a quarter of a minute
+            command.append("-nostdlib")
     else:
         found = shutil.which(compiler)
         if found is None:
@@ -158,7 +163,8 @@ def _compile(
         # zig keeps a C library and helpers it has built; the rest of its cache goes with the folder
         env = {
             **os.environ,
-            "ZIG_GLOBAL_CACHE_DIR": str(cache_dir() / "zig"),
+            "ZIG_GLOBAL_CACHE_DIR": os.environ.get("ZIG_GLOBAL_CACHE_DIR")
+            or str(cache_dir() / "zig"),
             "ZIG_LOCAL_CACHE_DIR": str(Path(folder) / "zig"),
         }
         full = [*command, *more, "unit.c", "-o", str(out), *tail]

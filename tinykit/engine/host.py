@@ -11,7 +11,7 @@ import numpy as np
 
 from tinykit.engine.build import compile_host
 from tinykit.engine.codegen import Sources, generate
-from tinykit.engine.io import check_inputs, read_outputs, write_inputs
+from tinykit.engine.io import read_outputs, write_inputs
 from tinykit.engine.plan import ALIGNMENT, MemoryPlan
 from tinykit.graph.errors import GraphError
 from tinykit.graph.ir import Graph
@@ -19,7 +19,6 @@ from tinykit.graph.ir import Graph
 _BATCH = """
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 #include "model.h"
 
 /* count inferences of a model with one input and one output */
@@ -27,9 +26,9 @@ void tk_predict(uint8_t *arena, const uint8_t *from, size_t from_at, size_t from
                 uint8_t *to, size_t to_at, size_t to_bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        memcpy(arena + from_at, from + i * from_bytes, from_bytes);
+        __builtin_memcpy(arena + from_at, from + i * from_bytes, from_bytes);
         model_invoke(arena);
-        memcpy(to + i * to_bytes, arena + to_at, to_bytes);
+        __builtin_memcpy(to + i * to_bytes, arena + to_at, to_bytes);
     }
 }
 """
@@ -63,8 +62,8 @@ class HostLibrary:
         self._invoke = self._library.model_invoke
         self._invoke.argtypes, self._invoke.restype = [ctypes.c_void_p], None
         self._predict = self._library.tk_predict
-        self._predict.argtypes = [ctypes.c_void_p, *[ctypes.c_void_p, *[ctypes.c_size_t] * 2] * 2,
-                                  ctypes.c_size_t]  # fmt: skip
+        pointer, size = ctypes.c_void_p, ctypes.c_size_t
+        self._predict.argtypes = [pointer, pointer, size, size, pointer, size, size, size]
         self._predict.restype = None
         weakref.finalize(self, _ctypes.dlclose, self._library._handle)
 
@@ -124,6 +123,3 @@ class HostLibrary:
 
 def _without_one(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[1:] if shape[:1] == (1,) else shape
-
-
-__all__ = ["HostLibrary", "check_inputs"]

@@ -11,6 +11,7 @@ import ctypes
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import unicorn
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 
 PAGE = 0x1000
 RETURN = 0x0FFF0000  # where the entry function returns to; only the emulator's stop is there
-ARENA_TOP = 0x20800000  # the arena ends here, at an unmapped page: the first byte beyond faults
-STACK_TOP = 0x20C00000
+ARENA_TOP = 0x40000000  # the arena ends here, at an unmapped page: the first byte beyond faults
+STACK_TOP = 0x48000000
 STACK_BYTES = 64 * 1024
 PAINT = 0xA5
 #: instructions after which an inference is taken for a runaway
@@ -82,7 +83,8 @@ class UnicornCore:
         self.elf, self.core, self.limit = elf, core, limit
         self.entry = elf.functions[entry][0]
         self.arena_bytes, self.arena = arena_bytes, ARENA_TOP - arena_bytes
-        self.uc = unicorn.Uc(
+        make: Any = unicorn.Uc  # its stubs lack the third parameter
+        self.uc = make(
             const.UC_ARCH_ARM,
             const.UC_MODE_THUMB | const.UC_MODE_MCLASS,
             getattr(arm, core.unicorn),
@@ -90,7 +92,7 @@ class UnicornCore:
         self._map()
         self._prepare_counting(marks)
         self.fault: str | None = None
-        self.uc.hook_add(const.UC_HOOK_MEM_INVALID, lambda *args: self._on_fault(*args))
+        self.uc.hook_add(const.UC_HOOK_MEM_INVALID, self._on_fault)
         self.uc.hook_add(const.UC_HOOK_INTR, self._on_exception)
         hook = _native_hook() if native else None
         if hook is None:
@@ -159,7 +161,7 @@ class UnicornCore:
             end=RETURN,
         )  # fmt: skip
 
-    def _add_native(self, hook: ctypes._CFuncPtr) -> None:
+    def _add_native(self, hook: Any) -> None:
         from unicorn.unicorn_py3.unicorn import uclib
 
         self._counter.stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value
@@ -266,7 +268,7 @@ class UnicornCore:
     def _region(self, address: int) -> str:
         if ARENA_TOP <= address < ARENA_TOP + (1 << 20):
             return f"{address - ARENA_TOP} bytes past the end of the arena"
-        if ARENA_TOP - (2 << 20) < address < self.arena:
+        if self.arena - (2 << 20) < address < self.arena:
             return f"{self.arena - address} bytes below the arena"
         if STACK_TOP - (1 << 20) < address < STACK_TOP - STACK_BYTES:
             return f"below the stack of {STACK_BYTES} bytes (stack overflow)"
@@ -282,7 +284,7 @@ class UnicornCore:
 
 
 @lru_cache(maxsize=1)
-def _native_hook() -> ctypes._CFuncPtr | None:
+def _native_hook() -> Any | None:
     """The compiled hook, or None where it cannot be built."""
     try:
         library = ctypes.CDLL(str(compile_host({"block_hook.c": c_source("block_hook.c")})))
