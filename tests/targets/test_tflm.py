@@ -124,7 +124,9 @@ def test_garbage_is_an_error() -> None:
             tflm.run(data, [ONE])
 
 
-def test_a_hang_is_ended() -> None:
+@pytest.mark.parametrize("padding", [0, 1 << 22], ids=["small", "beyond the pipe"])
+def test_a_hang_is_ended(padding: int) -> None:
+    model = adder() + bytes(padding)
     with tflm.TflmSession(timeout=1.0) as session:
         session.run(adder(), [ONE, TWO])
         process = session._child._process
@@ -132,7 +134,7 @@ def test_a_hang_is_ended() -> None:
         os.kill(process.pid, signal.SIGSTOP)
         start = time.monotonic()
         with pytest.raises(tflm.TflmError, match="did not answer within 1 s"):
-            session.run(adder(), [ONE, TWO])
+            session.run(model, [ONE, TWO])
         assert time.monotonic() - start < 5
         assert process.poll() is not None
         np.testing.assert_array_equal(session.run(adder(), [ONE, TWO]).outputs[0], ONE + TWO)

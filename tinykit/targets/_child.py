@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import select
+import selectors
 import signal
 import struct
 import subprocess
@@ -62,7 +62,7 @@ class Child:
             request starts another.
         """
         with self._lock:
-            process, log = self._running()
+            log = self._running()
             start = os.fstat(log.fileno()).st_size
             if start > _LOG_LIMIT:
                 # Parent and child share one file offset, so this rewinds the child's writing too.
@@ -72,10 +72,7 @@ class Child:
             payload = pickle.dumps(message, protocol=5)
             deadline = time.monotonic() + self.timeout
             try:
-                assert process.stdin is not None
-                process.stdin.write(HEADER.pack(len(payload)))
-                process.stdin.write(payload)
-                process.stdin.flush()
+                self._write(HEADER.pack(len(payload)) + payload, deadline)
                 (size,) = HEADER.unpack(self._read(HEADER.size, deadline))
                 answer = pickle.loads(self._read(size, deadline))
             except (TimeoutError, EOFError, BrokenPipeError) as error:
@@ -96,7 +93,8 @@ class Child:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _running(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    def _running(self) -> IO[bytes]:
+        """Start the child if none runs; its log."""
         if self._process is not None and self._owner != os.getpid():
             # We are a fork of the process that started the child: leave it to that one.
             if self._finalizer is not None:
@@ -108,7 +106,7 @@ class Child:
             self._start()
         assert self._process is not None
         assert self._log is not None
-        return self._process, self._log
+        return self._log
 
     def _start(self) -> None:
         log = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the child)
@@ -120,8 +118,19 @@ class Child:
             stderr=log,
             env=env,
         )
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)  # so that a write can time out
         self._log, self._owner = log, os.getpid()
         self._finalizer = weakref.finalize(self, _end, self._process, log, os.getpid())
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        fd, rest = self._process.stdin.fileno(), memoryview(data)
+        while rest:
+            _wait(fd, selectors.EVENT_WRITE, deadline)
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[os.write(fd, rest) :]
 
     def _read(self, count: int, deadline: float) -> bytes:
         assert self._process is not None
@@ -129,9 +138,7 @@ class Child:
         fd = self._process.stdout.fileno()
         data = bytearray()
         while len(data) < count:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([fd], [], [], left)[0]:
-                raise TimeoutError
+            _wait(fd, selectors.EVENT_READ, deadline)
             chunk = os.read(fd, min(count - len(data), 1 << 20))
             if not chunk:
                 raise EOFError
@@ -152,6 +159,15 @@ class Child:
         if code < 0:
             return f"it ended with {signal.Signals(-code).name}"
         return f"it ended with status {code}"
+
+
+def _wait(fd: int, event: int, deadline: float) -> None:
+    """Until `fd` can be read or written; TimeoutError when the deadline passes first."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, event)
+        left = deadline - time.monotonic()
+        if left <= 0 or not selector.select(left):
+            raise TimeoutError
 
 
 def _said(log: IO[bytes], start: int) -> str:
