@@ -47,8 +47,8 @@ def from_torch(module: nn.Module, example: torch.Tensor, name: str = "model") ->
     Parameters
     ----------
     module : takes one tensor, returns one
-    example : float32, usually (1, C, H, W); only its shape matters. An image goes into the graph as
-        NHWC, anything else as it is.
+    example : float32, usually (1, C, H, W); only its shape matters. Tensors of rank 4 go into the
+        graph and come out of it as NHWC, all others as they are.
 
     Raises
     ------
@@ -116,7 +116,8 @@ class _Walk:
             raise GraphError(f"the module returns {len(results)} results; it has to compute one")
         value = self.env[results[0]]
         last = Call("output", "output", len(live), value.shape)
-        index = value.index if value.layout == "nhwc" else self.t.plain(value, last)
+        to_store = self.t.nhwc if len(value.shape) == 4 else self.t.plain
+        index = to_store(value, last)
         graph = self.t.build.finish([index])
         return TracedGraph(graph, self.t.activations, self.t.weights, self.t.weight_bits)
 

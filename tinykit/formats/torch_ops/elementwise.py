@@ -138,7 +138,7 @@ CLAMPS: dict[tuple[float | None, float | None], str] = {
 }
 
 
-@handles("hardtanh.default", "hardtanh_.default", "clamp.default", "clamp_.default")
+@handles("hardtanh.default", "hardtanh_.default")
 def hardtanh(
     t: Tracer, call: Call, x: Value, low: float | None = -1.0, high: float | None = 1.0
 ) -> Value:
@@ -147,6 +147,13 @@ def hardtanh(
     if kind is None:
         raise call.unsupported(f"clamping to [{low}, {high}]; TFLite has 0..6, -1..1 and 0..")
     return _unary(kind)(t, call, x)
+
+
+@handles("clamp.default", "clamp_.default")
+def clamp(
+    t: Tracer, call: Call, x: Value, low: float | None = None, high: float | None = None
+) -> Value:
+    return hardtanh(t, call, x, low, high)
 
 
 @handles("clamp_min.default")
