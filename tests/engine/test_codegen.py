@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +118,25 @@ def test_clean_under_strict_warnings() -> None:
     flags = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
     compile_host(files, flags, "zig")
     compile_target(files, CORES["cortex-m4"], "m0_invoke", "zig", flags)
+
+
+@pytest.mark.parametrize("compiler", ["cc", "arm-none-eabi-gcc"])
+def test_files_compile_one_by_one_too(compiler: str, tmp_path: Path) -> None:
+    """As in a project of one's own: each .c file by itself, with gcc's warnings as errors."""
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    files: dict[str, str] = {}
+    for n, graph in enumerate([*collect(40, max_ops=6), residual()]):
+        files |= generate(graph, prefix=f"m{n}").files
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    kernels = [name for name in files if name.endswith(".c") and not re.match(r"m\d", name)]
+    assert len(kernels) > 10
+    command = [compiler, "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-c"]
+    run = subprocess.run(
+        [*command, *kernels, "m40.c"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def test_cores_are_found_by_their_usual_names() -> None:

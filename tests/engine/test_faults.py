@@ -9,7 +9,8 @@ from tinykit.engine.build import compile_target
 from tinykit.engine.codegen import generate
 from tinykit.engine.cores import CORES
 from tinykit.engine.elf import Elf
-from tinykit.engine.unicorn_core import EmulationError, UnicornCore
+from tinykit.engine.errors import EmulationError
+from tinykit.engine.unicorn_core import UnicornCore
 
 CULPRIT = "model_op0_conv_2d"
 

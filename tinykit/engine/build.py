@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tinykit.engine.cache import cache_dir, cached
 from tinykit.engine.cores import Core
+from tinykit.engine.errors import BuildError
 from tinykit.graph.errors import MissingToolError, TinykitError
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,6 @@ BARE = ("-fno-unroll-loops", "-ffreestanding", "-ffunction-sections", "-fdata-se
 GCC_ONLY = ("-fno-ipa-icf", "-fno-tree-loop-distribute-patterns")
 
 TOOLCHAINS = ("zig", "gcc")
-
-
-class BuildError(TinykitError, RuntimeError):
-    """The compiler refused the generated code (a bug here), or could not run."""
 
 
 def find_zig() -> list[str]:

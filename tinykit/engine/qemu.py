@@ -14,8 +14,8 @@ import numpy as np
 from tinykit.engine.build import c_source, compile_target
 from tinykit.engine.codegen import Sources
 from tinykit.engine.cores import CORES, Core
+from tinykit.engine.errors import EmulationError
 from tinykit.engine.io import read_outputs, write_inputs
-from tinykit.engine.unicorn_core import EmulationError
 from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.graph.ir import Graph
 

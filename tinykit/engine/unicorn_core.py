@@ -18,10 +18,11 @@ import unicorn
 from unicorn import arm_const as arm
 from unicorn import unicorn_const as const
 
-from tinykit.engine.build import BuildError, c_source, compile_host
+from tinykit.engine.build import c_source, compile_host
 from tinykit.engine.cores import Core
 from tinykit.engine.elf import SHF_EXECINSTR, SHF_WRITE, Elf
-from tinykit.graph.errors import MissingToolError, TinykitError
+from tinykit.engine.errors import BuildError, EmulationError
+from tinykit.graph.errors import MissingToolError
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,6 @@ STACK_BYTES = 64 * 1024
 PAINT = 0xA5
 #: instructions after which an inference is taken for a runaway
 LIMIT = 20_000_000_000
-
-
-class EmulationError(TinykitError, RuntimeError):
-    """The emulated program did something that a real core would not survive, and where."""
 
 
 class _Counter(ctypes.Structure):
