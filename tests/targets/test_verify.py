@@ -14,9 +14,9 @@ import tinykit as tk
 from tests.targets.small import small_float, small_int8, with_unknown_op
 from tinykit.engine import HostLibrary
 from tinykit.graph import Graph
-from tinykit.targets import verify as module
+from tinykit.targets.checks import ATOL, RTOL, Check, compare
 from tinykit.targets.stimuli import boundaries, stimuli
-from tinykit.targets.verify import ATOL, RTOL, Check, compare, verify
+from tinykit.targets.verify import verify
 
 
 def test_every_backend_agrees_with_tflite_micro() -> None:
@@ -205,5 +205,5 @@ def test_information_never_fails_verification() -> None:
 
 @pytest.mark.parametrize("file", ["kws_ref_model.tflite", "pretrainedResnet_quant.tflite"])
 def test_models_that_others_made(shared_models: Path, file: str) -> None:
-    report = module.verify(shared_models / file, samples=9, extras=False)
+    report = verify(shared_models / file, samples=9, extras=False)
     assert report.ok, str(report)

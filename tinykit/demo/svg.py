@@ -95,8 +95,7 @@ def _ticks(low: float, high: float, about: int = 5) -> Sequence[float]:
 def _open(width: int, height: int, label: str) -> str:
     return (
         f'<svg role="img" aria-label="{escape(label, quote=True)}" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" font-family="system-ui, sans-serif" font-size="13" '
-        'xmlns="http://www.w3.org/2000/svg">'
+        f'width="{width}" height="{height}" font-family="system-ui, sans-serif" font-size="13">'
     )
 
 
