@@ -6,12 +6,13 @@ that a runtime is started (and a compiler run) once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tinykit.graph.ir import Graph, GraphBuilder, Quantization, integer_range
+from tinykit.graph.ir import Graph, GraphBuilder, Op, Quantization, Tensor, integer_range
 
 Case = tuple[Graph, list[np.ndarray]]
 Q = Quantization.per_tensor
@@ -248,6 +249,25 @@ CASES: dict[str, Callable[[], Case]] = {
     **{f"quantize-{d}-{o}": lambda d=d, o=o: quantize(d, o, 8) for d, o in QUANTIZE},
     **{f"dequantize-{d}": lambda d=d: dequantize(d, 4) for d in ("int8", "uint8", "int16")},
 }
+
+
+def merge(cases: Iterable[Case]) -> Case:
+    """One graph with the branches of all `cases`, for a single run of the compiler."""
+    tensors: list[Tensor] = []
+    ops: list[Op] = []
+    inputs: list[int] = []
+    outputs: list[int] = []
+    feeds: list[np.ndarray] = []
+    for graph, given in cases:
+        first = len(tensors)
+        tensors += graph.tensors
+        inputs += [first + i for i in graph.inputs]
+        outputs += [first + i for i in graph.outputs]
+        feeds += given
+        for op in graph.ops:
+            reads = [None if i is None else first + i for i in op.inputs]
+            ops.append(replace(op, inputs=reads, outputs=[first + i for i in op.outputs]))
+    return Graph(tuple(tensors), tuple(ops), tuple(inputs), tuple(outputs)), feeds
 
 
 def assert_same(want: list[np.ndarray], got: list[np.ndarray], rtol: float = 0.0) -> None:
