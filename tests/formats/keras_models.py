@@ -325,8 +325,3 @@ def ds_cnn():
 def mobilenet_v2():
     make = keras.applications.MobileNetV2
     return _settled(make((32, 32, 3), alpha=0.35, weights=None, classes=5))
-
-
-def mobilenet_v3():
-    make = keras.applications.MobileNetV3Small
-    return _settled(make((32, 32, 3), alpha=0.75, weights=None, classes=5))

@@ -42,8 +42,9 @@ class Converted:
 
     Attributes
     ----------
-    graph : the model, shape arithmetic folded away
-    tflite : the file exactly as TensorFlow's converter wrote it
+    graph : the model, shape arithmetic folded away; inputs and outputs in the Keras model's order
+    tflite : the file exactly as TensorFlow's converter wrote it (its inputs and outputs may stand
+        in another order)
     log : what the child printed (training progress, for one)
     """
 
@@ -227,4 +228,10 @@ def _result(folder: Path) -> Converted | ConversionError:
     if "error" in outcome:
         return ConversionError(outcome["error"])
     data = (folder / "model.tflite").read_bytes()
-    return Converted(read(data), data, outcome["log"])
+    graph = read(data)
+    ends = {
+        end: tuple(getattr(graph, end)[i] for i in outcome[end])
+        for end in ("inputs", "outputs")
+        if end in outcome
+    }
+    return Converted(graph.replace(**ends), data, outcome["log"])
