@@ -62,8 +62,9 @@ class Grower:
         dtype = dtype or self.dtype
         if dtype not in ("int8", "int16"):
             return None
-        # below these TFLite Micro refuses: 6 has no int32 (relu6), differences vanish (softmax)
-        scale = float(np.clip(self.scale() if scale is None else scale, 2.0**-24, 2.0**20))
+        # below, TFLite Micro refuses: 6 has no int32 (relu6), differences vanish (softmax);
+        # far above, its shifts are undefined
+        scale = float(np.clip(self.scale() if scale is None else scale, 2.0**-24, 2.0**10))
         if dtype == "int16":
             return Quantization.per_tensor(scale, 0)
         edges = [0, -128, 127, -1, 3]

@@ -77,7 +77,7 @@ def test_scaling_rounds_twice(x: int, mantissa: int, shift: int) -> None:
 
 
 @exactly
-@given(st.integers(-(2**47), 2**47 - 1), mantissas, st.integers(-31, 7))
+@given(st.integers(-(2**47), 2**47 - 1), mantissas, st.integers(-31, 14))
 def test_wide_scaling_rounds_once(x: int, mantissa: int, shift: int) -> None:
     reduced = 0x7FFF if mantissa >= 0x7FFF0000 else (mantissa + 2**15) >> 16
     expected = wrapped(half_up(Fraction(x * reduced, 2 ** (15 - shift))))
@@ -147,3 +147,13 @@ def test_activation_range_of_floats_and_bad_ones() -> None:
 def test_powers_of_two() -> None:
     assert fp.is_power_of_two(2.0**-15) == (True, -15)
     assert fp.is_power_of_two(0.3)[0] is False
+
+
+def test_factors_whose_shift_is_undefined_are_refused() -> None:
+    mantissa, shift = fp.quantize_multiplier(2.0**30)
+    with pytest.raises(GraphError, match=r"factor of about 2\*\*31, above the 2\*\*30"):
+        fp.multiply_by_quantized_multiplier(1, mantissa, shift)
+    assert int(fp.multiply_by_quantized_multiplier(1, *fp.quantize_multiplier(2.0**29))) == 2**29
+    with pytest.raises(GraphError, match="calibrate again"):
+        fp.multiply_by_quantized_multiplier_int64(1, mantissa, 15)
+    assert int(fp.multiply_by_quantized_multiplier_int64(3, 2**30, 14)) == 3 << 13

@@ -62,7 +62,9 @@ def window(g: Grower, shape: tuple[int, ...], dilated: bool = True) -> dict[str,
     for i, key in ((1, "h"), (2, "w")):
         made[f"stride_{key}"] = g.choose([1, 1, 2, 3])
         dilation = g.choose([1, 1, 1, 2, 3]) if dilated else 1
-        most = 4 if made["padding"] == "same" else min(4, (shape[i] - 1) // dilation + 1)
+        most = 4 if g.integer(0, 5) else 11
+        if made["padding"] == "valid":
+            most = min(most, (shape[i] - 1) // dilation + 1)
         made[f"window_{key}"] = g.integer(1, most)
         if dilated:
             made[f"dilation_{key}_factor"] = dilation

@@ -12,8 +12,6 @@ branch, which the PyPI build of tflite-micro is compiled with), and gemmlowp's `
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -83,8 +81,14 @@ def multiply_by_quantized_multiplier(
     Returns
     -------
     int32 array. A left shift that leaves int32 wraps around, as it does in the runtime.
+
+    Raises
+    ------
+    GraphError
+        A factor of 2**30 or more.
     """
     mantissa, shift = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
+    _check_shift(shift, 30)
     wide = np.asarray(x, np.int64)
     if np.any(shift > 0):
         wide = (wide << np.maximum(shift, 0)).astype(np.int32).astype(np.int64)
@@ -100,13 +104,19 @@ def multiply_by_quantized_multiplier_int64(
     Parameters
     ----------
     x : integers within 48 bits
-    mantissa, shift : as `quantize_multiplier` makes them, non-negative, shift below 8
+    mantissa, shift : as `quantize_multiplier` makes them, non-negative
 
     Returns
     -------
     int32 array, rounded half up once; a result outside int32 wraps around.
+
+    Raises
+    ------
+    GraphError
+        A factor of 2**14 or more.
     """
     mantissa, shift = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
+    _check_shift(shift, 14)
     reduced = np.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
     total = 15 - shift
     product = np.asarray(x, np.int64) * reduced + (np.int64(1) << (total - 1))
@@ -202,10 +212,10 @@ def is_power_of_two(scale: float) -> tuple[bool, int]:
     return bool(abs(log2 - nearest) < np.float32(1e-3)), int(nearest)
 
 
-def check_multiplier(factor: float) -> None:
-    """Raise GraphError unless `factor` can be stored as a quantized multiplier."""
-    if not math.isfinite(factor) or factor < 0 or factor >= 2.0**31:
+def _check_shift(shift: np.ndarray, most: int) -> None:
+    """Left shifts beyond `most` are undefined in the runtime's C, so they are refused here."""
+    if shift.size and (largest := int(shift.max())) > most:
         raise GraphError(
-            f"the scales of this op combine to a factor of {factor:g}, which integer kernels "
-            "cannot apply; calibrate again (a scale has probably collapsed)"
+            f"these scales combine to a factor of about 2**{largest}, above the 2**{most} that "
+            "integer kernels apply; calibrate again (an output's scale has probably collapsed)"
         )

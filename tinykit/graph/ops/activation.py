@@ -111,8 +111,10 @@ def _sigmoidal_int8(op: Op, data: Tensor, output: Tensor, x: np.ndarray) -> np.n
     mantissa = np.int64(round_half_away(fraction * float(1 << 31)))
     radius = q.input_radius(bits, int(left_shift))
     centred = x.astype(np.int64) - zero_of(data)
-    inside = np.clip(centred, 1 - radius, radius - 1) if radius > 0 else np.zeros_like(centred)
-    scaled = multiply_by_quantized_multiplier(inside, mantissa, left_shift)
+    scaled = np.zeros_like(centred)
+    if radius > 0:  # else every input but 0 saturates, and the shift leaves int32
+        inside = np.clip(centred, 1 - radius, radius - 1)
+        scaled = multiply_by_quantized_multiplier(inside, mantissa, left_shift)
     if op.kind == "logistic":
         made = rounding_divide_by_pot(q.logistic(scaled, bits), 23).astype(np.int64) - 128
     else:

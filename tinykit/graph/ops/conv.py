@@ -18,10 +18,14 @@ from tinykit.graph.ops.convolving import (
     image,
     leave_accumulator,
     padded,
-    tap,
+    spans,
+    taps,
     window_out,
 )
 from tinykit.graph.registry import Shape, define_op, reference
+
+#: about so many numbers are unrolled at a time (float64: 128 MiB)
+UNROLLED = 1 << 24
 
 ATTRS = {
     "padding": "valid",
@@ -84,26 +88,28 @@ def conv_2d(
     x, weights = args[0], args[1]
     bias = args[2] if len(args) > 2 else None
     check_types(op, ins[0], ins[1], outs[0])
-    batch, *size, channels = outs[0].shape
-    out = (size[0], size[1])
+    batch, out_h, out_w, channels = outs[0].shape
     _, height, width, depth = weights.shape
-    image_ = padded(centred(x, ins[0]), (height, width), out, op.attrs)
-    kernel = weights.astype(np.float64)
-    if (height, width) == (1, 1):
-        columns = tap(image_, 0, 0, out, op.attrs)[..., None, :]
-    else:
-        taps = [(y, z) for y in range(height) for z in range(width)]
-        columns = np.stack([tap(image_, y, z, out, op.attrs) for y, z in taps], axis=-2)
+    span = spans(x.shape, (height, width), (out_h, out_w), op.attrs)
+    kernel = weights[:, span[0].kept, span[1].kept].astype(np.float64)
+    seen = [view for _, _, view in taps(padded(centred(x, ins[0]), span), span)]
     groups = x.shape[3] // depth
-    acc = np.empty((batch * out[0] * out[1], channels))
     share = channels // groups
-    for g in range(groups):
-        rows = columns[..., g * depth : (g + 1) * depth].reshape(len(acc), height * width * depth)
-        block = slice(g * share, (g + 1) * share)
-        acc[:, block] = rows @ kernel[block].reshape(share, -1).T
+    acc = np.zeros(outs[0].shape)
+    # some output rows at a time: the unrolled windows of all of them may not fit in memory
+    rows = max(UNROLLED // max(batch * out_w * len(seen) * x.shape[3], 1), 1)
+    for top in range(0, out_h, rows) if seen else ():
+        block = slice(top, top + rows)
+        columns = np.stack([view[:, block] for view in seen], axis=-2)
+        for g in range(groups):
+            own = slice(g * share, (g + 1) * share)
+            windows = columns[..., g * depth : (g + 1) * depth]
+            flat = windows.reshape(-1, len(seen) * depth)
+            made = flat @ kernel[own].reshape(share, -1).T
+            acc[:, block, :, own] = made.reshape(*columns.shape[:3], share)
     return [
         leave_accumulator(
-            acc.reshape(outs[0].shape),
+            acc,
             bias,
             ins[0],
             ins[1],
@@ -121,16 +127,15 @@ def depthwise_conv_2d(
     bias = args[2] if len(args) > 2 else None
     check_types(op, ins[0], ins[1], outs[0])
     check_wide_bias(op, ins[0], bias)
-    out = (outs[0].shape[1], outs[0].shape[2])
     _, height, width, _ = weights.shape
-    image_ = padded(centred(x, ins[0]), (height, width), out, op.attrs)
+    span = spans(x.shape, (height, width), outs[0].shape[1:3], op.attrs)  # type: ignore[arg-type]
+    image_ = padded(centred(x, ins[0]), span)
     if op.attrs["depth_multiplier"] > 1:
         image_ = np.repeat(image_, op.attrs["depth_multiplier"], axis=3)
-    kernel = weights.astype(np.float64)
+    kernel = weights[0, span[0].kept, span[1].kept].astype(np.float64)
     acc = np.zeros(outs[0].shape)
-    for y in range(height):
-        for z in range(width):
-            acc += tap(image_, y, z, out, op.attrs) * kernel[0, y, z]
+    for y, z, view in taps(image_, span):
+        acc += view * kernel[y, z]
     return [
         leave_accumulator(acc, bias, ins[0], ins[1], outs[0], op.attrs["fused_activation_function"])
     ]

@@ -7,7 +7,8 @@ Accumulators are computed in float64 matrix products: every product and partial 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -96,26 +97,79 @@ def window_out(shape: Sequence[int], window: Pair, attrs: Mapping[str, Any]) -> 
     return made  # type: ignore[return-value]
 
 
-def padded(x: np.ndarray, window: Pair, out: Pair, attrs: Mapping[str, Any]) -> np.ndarray:
-    """`x` (N, H, W, C) with the zeros around it that every window position needs."""
-    pads = [(0, 0)]
-    for i in (0, 1):
-        stride = attrs["stride_" + "hw"[i]]
-        dilation = attrs.get(f"dilation_{'hw'[i]}_factor", 1)
-        size = x.shape[1 + i]
-        before = pad_before(size, window[i], stride, out[i], dilation)
-        need = (out[i] - 1) * stride + (window[i] - 1) * dilation + 1
-        pads.append((before, max(need - size - before, 0)))
-    pads.append((0, 0))
+@dataclass(frozen=True)
+class Span:
+    """The part of a window, along one axis, that meets the image at some position.
+
+    Elements beyond it only ever see padding, so leaving them out keeps memory proportional to the
+    image however large a window or dilation a file asks for.
+
+    Attributes
+    ----------
+    kept : the window's elements that count
+    before, after : zeros to put around the image
+    start : where element `kept.start` sees the padded image at the first position
+    """
+
+    kept: slice
+    before: int
+    after: int
+    start: int
+    stride: int
+    dilation: int
+    out: int
+
+    @classmethod
+    def of(cls, size: int, window: int, stride: int, dilation: int, out: int) -> Span:
+        pad = pad_before(size, window, stride, out, dilation)
+        last_position = (out - 1) * stride
+        first = max(-(-(pad - last_position) // dilation), 0)
+        stop = max(min((pad + size - 1) // dilation + 1, window), first)
+        at = first * dilation - pad  # of the first kept element, in image coordinates
+        end = at + last_position + max(stop - first - 1, 0) * dilation + 1
+        before = max(-at, 0) if stop > first else 0
+        after = max(end - size, 0) if stop > first else 0
+        return cls(slice(first, stop), before, after, at + before, stride, dilation, out)
+
+    @property
+    def count(self) -> int:
+        return self.kept.stop - self.kept.start
+
+    def positions(self, element: int) -> slice:
+        """What kept `element` sees of the padded image, at every position of the window."""
+        start = self.start + element * self.dilation
+        return slice(start, start + (self.out - 1) * self.stride + 1, self.stride)
+
+
+Spans = tuple[Span, Span]
+
+
+def spans(shape: Sequence[int], window: Pair, out: Pair, attrs: Mapping[str, Any]) -> Spans:
+    """The window's spans along height and width of an image of `shape` (N, H, W, C)."""
+    found = [
+        Span.of(
+            shape[1 + i],
+            window[i],
+            attrs["stride_" + "hw"[i]],
+            attrs.get(f"dilation_{'hw'[i]}_factor", 1),
+            out[i],
+        )
+        for i in (0, 1)
+    ]
+    return found[0], found[1]
+
+
+def padded(x: np.ndarray, span: Spans) -> np.ndarray:
+    """`x` (N, H, W, C) with the zeros around it that the window sees."""
+    pads = [(0, 0), *((s.before, s.after) for s in span), (0, 0)]
     return np.pad(x, pads) if any(map(any, pads)) else x
 
 
-def tap(x: np.ndarray, y: int, z: int, out: Pair, attrs: Mapping[str, Any]) -> np.ndarray:
-    """What the window's element (row y, column z) sees at every position: (N, OH, OW, C)."""
-    sh, sw = attrs["stride_h"], attrs["stride_w"]
-    y *= attrs.get("dilation_h_factor", 1)
-    z *= attrs.get("dilation_w_factor", 1)
-    return x[:, y : y + (out[0] - 1) * sh + 1 : sh, z : z + (out[1] - 1) * sw + 1 : sw]
+def taps(x: np.ndarray, span: Spans) -> Iterator[tuple[int, int, np.ndarray]]:
+    """For each kept element (row, column) what it sees of padded `x`: a view (N, OH, OW, C)."""
+    for y in range(span[0].count):
+        for z in range(span[1].count):
+            yield y, z, x[:, span[0].positions(y), span[1].positions(z)]
 
 
 def centred(x: np.ndarray, tensor: Tensor) -> np.ndarray:

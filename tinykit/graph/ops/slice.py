@@ -13,6 +13,8 @@ from tinykit.graph.ops.constants import axis_of, given, values
 from tinykit.graph.registry import Shape, define_op, reference
 
 Ins = Sequence[Tensor | None]
+#: most parts of a split
+MOST_PARTS = 1 << 16
 MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 
 
@@ -86,10 +88,12 @@ def split_shape(ins: Ins, attrs: Mapping[str, Any]) -> list[Shape | None]:
     """Inputs: the axis, then the data."""
     shape, parts = given(ins[1]).shape, attrs["num_splits"]
     axes = values(ins[0], 1)
+    if not 1 <= parts <= MOST_PARTS:
+        raise GraphError(f"{parts} splits")
     if axes is None:
         return [None] * parts
     axis = axis_of(axes[0], len(shape))
-    if parts < 1 or shape[axis] % parts:
+    if shape[axis] % parts:
         raise GraphError(f"{shape[axis]} elements cannot be split into {parts} equal parts")
     return [(*shape[:axis], shape[axis] // parts, *shape[axis + 1 :])] * parts
 
