@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinykit.graph.errors import MissingToolError, TinykitError
+from tinykit.graph.errors import MissingToolError, ModelFormatError, TinykitError
 from tinykit.graph.ir import Graph
 from tinykit.targets.checks import ATOL, RTOL, Check, Outputs, VerifyReport, compare
 from tinykit.targets.source import ModelLike, as_graph, model_name
@@ -155,10 +155,21 @@ def _oracle(graph: Graph, blob: bytes, inputs: list[Outputs]) -> tuple[list[Outp
 
 
 def _bytes_of(model: ModelLike, graph: Graph) -> bytes:
-    if not isinstance(model, Graph) and os.fspath(model).lower().endswith(".tflite"):
-        return Path(model).read_bytes()
+    """The file itself, or what the kit writes when it is no file that TFLite Micro can take.
+
+    An open batch size leaves shape arithmetic in a file; TFLite Micro lacks some of its ops, and
+    takes the placeholders that stand for open shapes at their word.
+    """
     from tinykit.formats import tflite
 
+    if not isinstance(model, Graph) and os.fspath(model).lower().endswith(".tflite"):
+        data = Path(model).read_bytes()
+        try:
+            as_it_is = tflite.read(data, fold=False)
+        except ModelFormatError:
+            as_it_is = None
+        if as_it_is is not None and [o.kind for o in as_it_is.ops] == [o.kind for o in graph.ops]:
+            return data
     return tflite.write(graph)
 
 
