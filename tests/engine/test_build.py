@@ -12,7 +12,7 @@ import pytest
 from tests.engine.nets import residual, samples_of
 from tinykit.engine import BuildError, HostLibrary, build, cache, emulate
 from tinykit.engine.cores import CORES
-from tinykit.graph import MissingToolError
+from tinykit.graph import MissingToolError, TinykitError
 
 
 @pytest.fixture
@@ -126,6 +126,12 @@ def test_a_cache_that_cannot_be_written_is_replaced(monkeypatch: pytest.MonkeyPa
     (path / "probe").unlink()
 
 
+def test_a_cache_that_was_chosen_and_cannot_be_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYKIT_CACHE", "/proc/nowhere")
+    with pytest.raises(TinykitError, match="TINYKIT_CACHE=/proc/nowhere cannot be used"):
+        HostLibrary(residual())
+
+
 SANITIZE = [
     "-fsanitize=alignment,bounds,shift-exponent,integer-divide-by-zero,null,unreachable",
     "-fsanitize-trap=all",
@@ -146,7 +152,7 @@ def test_kernels_have_no_undefined_behaviour() -> None:
         "from tests.engine.nets import collect\n"
         "from tests.strategies import inputs_for\n"
         "from tinykit.engine import HostLibrary\n"
-        "for graph in collect(25, max_ops=6):\n"
+        "for graph in collect(12, max_ops=8):\n"
         f"    library = HostLibrary(graph, 'zig', {SANITIZE})\n"
         "    for sample in inputs_for(graph, np.random.default_rng(0)):\n"
         "        library.run(*sample)\n"

@@ -32,6 +32,18 @@ def test_batches_are_the_single_runs(library: HostLibrary) -> None:
     assert np.array_equal(library.predict(batch[::-1]), single[::-1])  # not contiguous
 
 
+def test_large_batches_go_through_several_threads(
+    library: HostLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = np.concatenate(samples_of(residual(), 131))
+    results = []
+    for cpus in (1, 3):
+        monkeypatch.setattr("os.cpu_count", lambda cpus=cpus: cpus)
+        results.append(library.predict(batch))
+    assert np.array_equal(*results)
+    assert np.array_equal(results[0][-1], residual().run(batch[-1:])[0][0])
+
+
 def test_threads_share_a_library(library: HostLibrary) -> None:
     samples = samples_of(residual(), 64)
     expected = [library.run(s)[0].tolist() for s in samples]

@@ -33,8 +33,9 @@ def samples(graph: Graph) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("core", list(CORES))
 def test_emulated(model: Graph, core: str) -> None:
-    run = emulate(model, samples(model), core)
-    for sample, got in zip(samples(model), run.outputs, strict=True):
+    some = samples(model)[: 4 if core == "cortex-m4" else 2]
+    run = emulate(model, some, core)
+    for sample, got in zip(some, run.outputs, strict=True):
         assert np.array_equal(model.run(sample)[0], got[0])
     assert run.instructions is not None
     assert run.per_op is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -128,7 +129,9 @@ def compile_host(
     if compiler is None:
         compiler = "zig" if importlib.util.find_spec("ziglang") else "cc"
     if compiler == "zig":
-        command, version = [*find_zig(), "cc"], metadata.version("ziglang")
+        # any machine of the kind may find the file in a shared cache: no instructions of this one
+        command = [*find_zig(), "cc", "-mcpu=baseline"]
+        version = metadata.version("ziglang")
         if sys.platform == "linux":
             # the code needs no library but memcpy, which the process has; zig would build a libc
             # of its own first, a quarter of a minute
@@ -141,7 +144,9 @@ def compile_host(
             )
         command, version = [found], _version(found)
     command += ["-shared", "-fPIC", *COMMON, *flags]
-    key = repr(("host", os.uname(), version, command[1:], sorted(files.items())))
+    key = repr(
+        ("host", sys.platform, platform.machine(), version, command[1:], sorted(files.items()))
+    )
     return cached(key, ".so", lambda path: _compile(command, [], files, path, []))
 
 

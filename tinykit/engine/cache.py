@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tinykit.graph.errors import TinykitError
+
 #: builds kept; the least recently used go first
 KEEP = 400
 
@@ -19,10 +21,18 @@ def cache_dir() -> Path:
 
     Falls back to a folder of this user's under the temporary directory when that cannot be
     written (a read-only home is usual on shared machines).
+
+    Raises
+    ------
+    TinykitError
+        ``TINYKIT_CACHE`` names a folder that cannot be made.
     """
     if chosen := os.environ.get("TINYKIT_CACHE"):
         path = Path(chosen).expanduser()
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TinykitError(f"TINYKIT_CACHE={chosen} cannot be used: {error}") from None
         return path
     if sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
