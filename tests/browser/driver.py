@@ -117,6 +117,12 @@ class Watched:
             timeout=PATIENCE,
         )
 
+    def choose_file(self, button: str, path: Path) -> None:
+        """Press the button whose name begins with `button` and choose a file."""
+        with self.page.expect_file_chooser(timeout=PATIENCE) as chooser:
+            self.page.get_by_role("button", name=button).first.press("Enter")
+        chooser.value.set_files(str(path))
+
     def figure(self, name: str) -> str:
         """The SVG of figure `name`."""
         return self.page.inner_html(f".tinykit-figure[data-figure={name}]")

@@ -158,7 +158,7 @@ def _choice(control: Choice, value: Any) -> widgets.Widget:
             **common,
             style={"description_width": _LABEL},
             continuous_update=True,
-            description_tooltip=control.help,
+            tooltip=control.help,
             layout={"width": "98%"},
         )
     if control.style == "buttons":

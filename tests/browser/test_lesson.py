@@ -1,0 +1,97 @@
+"""The first lesson in JupyterLab, in a real browser: predict, unlock, turn a knob, compare."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.driver import PATIENCE, Watched, serving, watched_page
+from tinykit.explore.app import environment, free_port
+
+NAME = "01_from_notebook_to_chip"
+RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+
+
+@pytest.fixture(scope="module")
+def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """JupyterLab on a copy of the reader's notebook, with settings of its own."""
+    folder = tmp_path_factory.mktemp("lab")
+    lessons = folder / "lessons"
+    lessons.mkdir()
+    shutil.copy(root / "notebooks" / f"{NAME}.ipynb", lessons)
+    port = free_port(19_866, 500)
+    options = {
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": port,
+        "ServerApp.root_dir": lessons,
+        "ServerApp.allow_root": True,
+        "IdentityProvider.token": "",
+        "LabApp.expose_app_in_browser": True,
+        "LabApp.news_url": "",
+    }
+    env = {
+        **environment(),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+    }
+    overrides = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    overrides.mkdir(parents=True)
+    (overrides / "notification.jupyterlab-settings").write_text(
+        json.dumps({"fetchNews": "false", "checkForUpdates": False}), encoding="utf-8"
+    )
+    # The notebook is drawn whole: cells out of sight would otherwise not be there to be found.
+    notebook = folder / "settings" / "@jupyterlab" / "notebook-extension"
+    notebook.mkdir(parents=True)
+    (notebook / "tracker.jupyterlab-settings").write_text(
+        json.dumps({"windowingMode": "none"}), encoding="utf-8"
+    )
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser"]
+    command += [f"--{key}={value}" for key, value in options.items()]
+    with serving(command, port, env) as address:
+        yield address
+
+
+def test_lesson_as_a_reader_uses_it(browser: object, lab: str, tmp_path: Path) -> None:
+    seen: Watched = watched_page(browser, {"width": 1300, "height": 1500})
+    page = seen.page
+    page.goto(f"{lab}lab/tree/{NAME}.ipynb", timeout=PATIENCE)
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
+    page.wait_for_function("window.jupyterapp !== undefined", timeout=PATIENCE)
+    page.wait_for_selector('[data-status="idle"]', state="attached", timeout=PATIENCE)
+    page.evaluate(RUN_ALL)
+    page.wait_for_function(
+        "document.body.innerText.includes('int8_layer: not written yet')", timeout=2 * PATIENCE
+    )
+    text = page.inner_text(".jp-Notebook")
+    assert "You made no prediction" in text
+    assert "The knobs unlock when you have committed" in text
+    assert page.locator(".tinykit-view").count() == 0
+    assert "Traceback" not in text
+
+    # The answer, by keyboard alone: radio buttons, then the button.
+    radios = page.locator('.widget-radio-box input[type="radio"]')
+    radios.first.focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="This is my prediction").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".tinykit-figure svg", timeout=PATIENCE)
+    page.wait_for_function("document.body.innerText.includes('Your prediction: 4 times')")
+    page.wait_for_function("document.body.innerText.includes('A surprise: you said 4 times')")
+
+    # A knob, by keyboard: fewer bits, another readout.
+    seen.wait_for_turn(1)
+    before = seen.readout()
+    page.locator(".tinykit-explorer .noUi-handle").first.focus()
+    page.keyboard.press("ArrowLeft")
+    seen.wait_for_turn(2)
+    assert seen.readout() != before
+    page.locator(".tinykit-explorer").scroll_into_view_if_needed()
+    page.screenshot(path=str(tmp_path / "lesson.png"))
+    assert seen.outside == []
+    page.close()

@@ -1,0 +1,141 @@
+"""Turns of knobs: the newest wins, slow work stops, nothing late is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from tinykit.explore.explorer import Tick
+from tinykit.explore.turns import Turns
+
+
+class Listener:
+    """Notes what it is told, and on which thread."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self.threads: set[int] = set()
+
+    def _note(self, *what: Any) -> None:
+        self.threads.add(threading.get_ident())
+        self.heard.append(what)
+
+    def done(self, turn: int, result: Any) -> None:
+        self._note("done", turn, result)
+
+    def failed(self, turn: int, error: Exception) -> None:
+        self._note("failed", turn, type(error))
+
+    def progress(self, turn: int, share: float | None, what: str) -> None:
+        self._note("progress", turn, what)
+
+
+def test_instant_work_is_done_on_the_spot() -> None:
+    listener = Listener()
+    turns = Turns(listener)
+    assert turns.start(lambda tick: "a", instant=True) == 1
+    assert listener.heard == [("done", 1, "a")]
+    assert listener.threads == {threading.get_ident()}
+
+
+def test_a_failure_is_told_and_does_not_leave() -> None:
+    listener = Listener()
+    Turns(listener).start(lambda tick: 1 // 0, instant=True)
+    assert listener.heard == [("failed", 1, ZeroDivisionError)]
+
+
+def test_slow_work_runs_elsewhere_and_is_told_on_the_loop() -> None:
+    listener = Listener()
+    ran_on: list[int] = []
+
+    def work(tick: Tick) -> str:
+        ran_on.append(threading.get_ident())
+        tick(0.5, "half")
+        return "slow"
+
+    async def main() -> None:
+        turns = Turns(listener)
+        turns.start(work, instant=False)
+        await asyncio.to_thread(turns.join)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert listener.heard == [("progress", 1, "half"), ("done", 1, "slow")]
+    assert ran_on != [threading.get_ident()]
+    assert listener.threads == {threading.get_ident()}
+
+
+def test_a_new_turn_cancels_slow_work_at_its_next_tick() -> None:
+    listener = Listener()
+    turns = Turns(listener)
+    begun, go_on = threading.Event(), threading.Event()
+    beyond: list[str] = []
+
+    def work(tick: Tick) -> str:
+        begun.set()
+        assert go_on.wait(10)
+        tick(0.5, "half")
+        beyond.append("went on")
+        return "late"
+
+    turns.start(work, instant=False)
+    assert begun.wait(10)
+    turns.start(lambda tick: "new", instant=True)
+    go_on.set()
+    turns.join()
+    assert listener.heard == [("done", 2, "new")]
+    assert beyond == []
+
+
+def test_what_finishes_late_is_never_shown() -> None:
+    listener = Listener()
+    turns = Turns(listener)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def never_ticks(tick: Tick) -> str:
+        begun.set()
+        assert go_on.wait(10)
+        return "late"
+
+    def fails_late(tick: Tick) -> str:
+        never_ticks(tick)
+        raise ValueError
+
+    for work in (never_ticks, fails_late):
+        begun.clear()
+        go_on.clear()
+        turns.start(work, instant=False)
+        assert begun.wait(10)
+        turns.start(lambda tick: "new", instant=True)
+        go_on.set()
+        turns.join()
+    assert listener.heard == [("done", 2, "new"), ("done", 4, "new")]
+
+
+def test_at_most_one_piece_of_slow_work_waits() -> None:
+    listener = Listener()
+    turns = Turns(listener)
+    begun, go_on = threading.Event(), threading.Event()
+    ran: list[int] = []
+
+    def first(tick: Tick) -> str:
+        begun.set()
+        assert go_on.wait(10)
+        return "first"
+
+    def numbered(number: int) -> Any:
+        def work(tick: Tick) -> int:
+            ran.append(number)
+            return number
+
+        return work
+
+    turns.start(first, instant=False)
+    assert begun.wait(10)
+    for number in range(5):
+        turns.start(numbered(number), instant=False)
+    go_on.set()
+    turns.join()
+    assert ran == [4]
+    assert listener.heard == [("done", 6, 4)]

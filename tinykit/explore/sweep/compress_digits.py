@@ -1,0 +1,151 @@
+"""The table of "Compress and deploy": DS-CNNs on digits by width, pruning and weight bits.
+
+For each seed and width a float network is trained once; pruning starts from it, quantization from
+what pruning left. Accuracy is measured on the test split with the graph that would be deployed, for
+every seed; flash, SRAM and instructions are counted on every core of the device catalogue with the
+first seed's networks.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinykit import data, targets
+from tinykit.compress import Prune, Quantize, compress
+from tinykit.engine.plan import plan
+from tinykit.explore._table import FORMAT
+from tinykit.graph import fileio
+from tinykit.nn.train import default_epochs, fit
+from tinykit.nn.zoo import ds_cnn
+from tinykit.plots.memory import lives
+from tinykit.quant import to_graph
+from tinykit.targets.accuracy import evaluate
+from tinykit.targets.microcontroller import constant_bytes_by_op, count
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tinykit.data.types import Dataset
+    from tinykit.graph.ir import Graph
+
+log = logging.getLogger(__name__)
+
+SEEDS = (0, 1, 2)
+WIDTHS = (0.25, 0.5, 1.0, 1.5)
+PRUNINGS = (0.0, 0.4, 0.6, 0.8)
+#: (weight bits, method)
+KINDS = ((32, ""), (8, "ptq"), (8, "qat"), (4, "ptq"), (4, "qat"))
+#: epochs of fine-tuning after pruning, and of quantization-aware training
+PRUNE_EPOCHS, QAT_EPOCHS = 14, 8
+_PACKAGES = ("tinyml-kit", "torch", "torch-pruning", "numpy", "unicorn", "ziglang")
+
+
+def run(work: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
+    """The table as JSON; what `work` holds already is not made again."""
+    digits = data.load("digits")
+    rows: dict[tuple[float, float, int, str], dict[str, Any]] = {}
+    for seed in seeds:
+        for width in WIDTHS:
+            for key, row in _family(digits, width, seed, work, first=seed == seeds[0]):
+                if key in rows:
+                    rows[key]["accuracies"] += row["accuracies"]
+                else:
+                    rows[key] = row
+    return {"format": FORMAT, "about": _about(digits, seeds), "nets": list(rows.values())}
+
+
+def _family(
+    digits: Dataset, width: float, seed: int, work: Path, *, first: bool
+) -> Iterator[tuple[tuple[float, float, int, str], dict[str, Any]]]:
+    """All networks that stem from one trained float network."""
+    trained: nn.Module | None = None
+    for pruning in PRUNINGS:
+        pruned: nn.Module | None = None
+        for bits, method in KINDS:
+            key = (width, pruning, bits, method)
+            name = f"w{width:g}_p{pruning:g}_b{bits}{method}_s{seed}"
+            model, known = work / f"{name}.tflite", work / f"{name}.json"
+            row = json.loads(known.read_text()) if known.exists() else {}
+            if "accuracies" not in row:
+                started = time.monotonic()
+                if trained is None:
+                    trained = ds_cnn(digits.spec, width, seed=seed)
+                    fit(trained, digits, seed=seed, progress=False)
+                if pruned is None:
+                    pruned = compress(
+                        trained, digits, Prune(pruning, epochs=PRUNE_EPOCHS),
+                        seed=seed, progress=False,
+                    )  # fmt: skip
+                graph = _graph(pruned, digits, bits, method, seed)
+                graph.save(str(model))
+                row = {
+                    "width": width, "pruning": pruning, "bits": bits, "method": method,
+                    "accuracies": [round(evaluate(graph, digits), 6)],
+                }  # fmt: skip
+                known.write_text(json.dumps(row))
+                log.info("%s: %.4f, %.1f s", name, row["accuracies"][0],
+                         time.monotonic() - started)  # fmt: skip
+            if first and "cores" not in row:
+                row |= costs(fileio.load(str(model)))
+                known.write_text(json.dumps(row))
+            yield key, row
+
+
+def _graph(pruned: nn.Module, digits: Dataset, bits: int, method: str, seed: int) -> Graph:
+    if bits == 32:
+        return to_graph(pruned, shape=digits.spec.shape)
+    scheme = Quantize(bits=bits, method=method, epochs=QAT_EPOCHS if method == "qat" else None)
+    small = compress(pruned, digits, scheme, seed=seed, progress=False)
+    return to_graph(small, calibrate=digits)
+
+
+def costs(graph: Graph) -> dict[str, Any]:
+    """What the explorer shows of a graph: its layers, its memory plan, its counts on each core."""
+    layout = plan(graph)
+    cores: dict[str, Any] = {}
+    for core in dict.fromkeys(board.core.name for board in targets.boards()):
+        found = count(graph, core)
+        if found.missing:
+            raise ValueError(f"the engine lacks ops of this network: {found.missing}")
+        cores[core] = {
+            "instructions": found.instructions, "per_op": list(found.per_op),
+            "code": found.code_bytes, "constants": found.constant_bytes, "data": found.data_bytes,
+            "stack": found.stack_bytes, "static": found.static_bytes,
+        }  # fmt: skip
+    return {
+        "layers": [f"{i}:{op.kind}" for i, op in enumerate(graph.ops)],
+        "macs": [graph.op_macs(i) for i in range(len(graph.ops))],
+        "constant_bytes": constant_bytes_by_op(graph),
+        "live_bytes": list(layout.live_bytes),
+        "tensors": [list(asdict(life).values()) for life in lives(graph)],
+        "arena_bytes": layout.arena_bytes,
+        "cores": cores,
+    }
+
+
+def _about(digits: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "made_by": "python -m tinykit.explore.sweep compress_digits",
+        "data": "digits",
+        "test_examples": len(digits.test),
+        "network": "ds_cnn",
+        "seeds": list(seeds),
+        "counted_with": f"networks of seed {seeds[0]}",
+        "training": (
+            f"float: {default_epochs(digits)} epochs from scratch; pruning: whole channels by "
+            f"magnitude, share of all weights, {PRUNE_EPOCHS} epochs of fine-tuning; QAT: "
+            f"{QAT_EPOCHS} epochs; PTQ: 200 calibration images"
+        ),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+    }
