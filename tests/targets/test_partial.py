@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.strategies import graphs
 from tests.targets.small import small_int8
 from tinykit.engine import generate
 from tinykit.graph import Graph, UnsupportedOpError
@@ -23,6 +26,23 @@ def test_what_remains_computes_the_same(gone: set[int]) -> None:
     assert len(part.ops) == len(whole.ops) - len(gone)
     results = part.run(*(values[i] for i in part.inputs))
     assert part.outputs
+    for index, result in zip(part.outputs, results, strict=True):
+        assert np.array_equal(result, values[index])
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_random_graphs_without_random_ops(data: st.DataObject) -> None:
+    whole = data.draw(graphs())
+    gone = data.draw(st.sets(st.integers(0, len(whole.ops) - 1), max_size=len(whole.ops) - 1))
+    values: dict[int, np.ndarray] = {}
+    run(whole, sample_inputs(whole), observe=values.__setitem__)
+    part = without(whole, gone)
+    assert part is not None
+    assert [op.kind for op in part.ops] == [
+        op.kind for i, op in enumerate(whole.ops) if i not in gone
+    ]
+    results = part.run(*(values[i] for i in part.inputs))
     for index, result in zip(part.outputs, results, strict=True):
         assert np.array_equal(result, values[index])
 

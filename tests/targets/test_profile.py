@@ -159,6 +159,40 @@ def test_a_graph_of_unknown_ops_alone_still_has_its_memory() -> None:
     assert str(profile)
 
 
+def test_a_graph_too_big_to_emulate_still_has_macs_memory_and_a_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = small_int8(channels=200, size=12)
+    monkeypatch.setattr("tinykit.targets.microcontroller.MOST_WORK", graph.macs)
+    profile = tk.profile(graph, "samd21")
+    assert (profile.instructions, profile.macs) == (None, graph.macs)
+    assert not profile.complete
+    assert not profile.fits
+    assert "not run on the emulator" in str(profile)
+    assert all(b.at_least for b in profile.fit.budgets)
+    json.loads(profile.to_json())
+
+
+def test_an_emulator_that_fails_leaves_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinykit.graph.errors import MissingToolError
+
+    def broken(*_: object, **__: object) -> None:
+        raise tk.TinykitError("the arena does not fit the emulated memory")
+
+    monkeypatch.setattr("tinykit.engine.emulate", broken)
+    profile = tk.profile(small_int8(), "stm32f446")
+    assert profile.instructions is None
+    assert profile.tflm_arena_bytes > 0
+    assert "emulated memory" in str(profile)
+
+    def absent(*_: object, **__: object) -> None:
+        raise MissingToolError("the compiler zig is missing: pip install ziglang")
+
+    monkeypatch.setattr("tinykit.engine.emulate", absent)
+    with pytest.raises(MissingToolError, match="pip install"):
+        tk.profile(small_int8(), "stm32f446")
+
+
 def test_float_graphs_profile_too() -> None:
     profile = tk.profile(small_float(), "stm32f446")
     assert profile.complete

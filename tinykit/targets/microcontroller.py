@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinykit.graph.errors import TinykitError
+from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.graph.ir import Graph, integer_range
 from tinykit.targets.boards import Board
 from tinykit.targets.partial import runnable_part
 from tinykit.targets.profile import Budget, Column, Cost, Fit, Layer, Profile
 
 log = logging.getLogger(__name__)
+
+#: graphs of more `work` than this are not emulated: it would take minutes
+MOST_WORK = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Counts:
     static_bytes: int | None
     live_bytes: tuple[int | None, ...]
     missing: dict[int, str]
+    note: str = ""  # why nothing was counted, when the whole graph could not be run
 
     @property
     def flash_bytes(self) -> int | None:
@@ -78,7 +82,7 @@ def profile_on(board: Board, graph: Graph, model: str | None = None) -> Profile:
     if counts.instructions is not None:
         _, low, high = board.milliseconds(counts.instructions)
         ranges["estimated_ms"] = (low, high)
-    notes = [arena_note] if arena_note else []
+    notes = [note for note in (counts.note, arena_note) if note]
     if counts.missing:
         notes.append(
             f"{len(counts.missing)} of {len(graph.ops)} ops could not be profiled (see their "
@@ -172,13 +176,25 @@ def _count(graph: Graph, core: str) -> Counts:
     size = len(graph.ops)
     part = runnable_part(graph, generate)
     layout = plan(graph)
+    nothing = Counts(
+        None, (None,) * size, None, None, None, layout.arena_bytes, None, None,
+        tuple(layout.live_bytes), part.missing,
+    )  # fmt: skip
     if part.graph is None:
-        none = (None,) * size
-        return Counts(
-            None, none, None, None, None, layout.arena_bytes, None, None,
-            tuple(layout.live_bytes), part.missing,
-        )  # fmt: skip
-    result = emulate(part.graph, [sample_inputs(part.graph)], core=core)
+        return nothing
+    if (load := work(part.graph)) > MOST_WORK:
+        return replace(
+            nothing,
+            note=f"not run on the emulator, which would take minutes ({graph.macs:,} MACs, "
+            f"work {load:,} of at most {MOST_WORK:,}): flash and SRAM are lower bounds",
+        )
+    try:
+        result = emulate(part.graph, [sample_inputs(part.graph)], core=core)
+    except MissingToolError:
+        raise
+    except TinykitError as error:
+        log.info("emulating %s: %s", graph.name, error)
+        return replace(nothing, note=f"not run on the emulator: {error}")
     per_op: list[int | None] = [None] * size
     for position, instructions in zip(part.positions, result.per_op or (), strict=True):
         per_op[position] = instructions
@@ -195,6 +211,12 @@ def _count(graph: Graph, core: str) -> Counts:
         live_bytes=tuple(layout.live_bytes),
         missing=part.missing,
     )
+
+
+def work(graph: Graph) -> int:
+    """How much an emulator would have to do: MACs, and thirty more for each element made."""
+    made = sum(t.size for op in graph.ops for t in graph.outs(op))
+    return graph.macs + 30 * made
 
 
 def sample_inputs(graph: Graph, seed: int = 0) -> list[np.ndarray]:
@@ -257,7 +279,7 @@ def _ms(board: Board, instructions: int | None) -> float | None:
 def _fit(board: Board, graph: Graph, counts: Counts, flash: list[int]) -> Fit | None:
     budgets = []
     live = [b or 0 for b in counts.live_bytes]
-    partial = bool(counts.missing)
+    partial = bool(counts.missing) or counts.instructions is None
     image = counts.flash_bytes if counts.flash_bytes is not None else sum(flash)
     for memory, need, have, by_op in (
         ("flash", image, board.flash_bytes, flash),
