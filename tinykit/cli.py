@@ -186,14 +186,13 @@ def cmd_demo(args: argparse.Namespace) -> int:
     from tinykit.explore.app import serve
 
     print("\nStarting the explorer (Ctrl-C ends it) ...")
-    return int(serve() or 0)
+    return serve()
 
 
 def cmd_app(args: argparse.Namespace) -> int:
     from tinykit.explore.app import serve
 
-    options: dict[str, Any] = {} if args.port is None else {"port": args.port}
-    return int((serve(args.name, **options) if args.name else serve(**options)) or 0)
+    return serve(args.name, port=args.port, open_browser=not args.no_browser)
 
 
 def cmd_lab(args: argparse.Namespace) -> int:
@@ -297,6 +296,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("app", cmd_app, "an explorer in the browser")
     sub.add_argument("name", nargs="?")
     sub.add_argument("--port", type=int)
+    sub.add_argument("--no-browser", action="store_true", help="only print the address")
 
     sub = command("lab", cmd_lab, "JupyterLab on the lessons")
     sub.add_argument("folder", nargs="?")
