@@ -22,6 +22,7 @@ from tinykit.graph import Graph, MissingToolError
 from tinykit.graph.ir import integer_range
 from tinykit.targets.litert import run as litert
 from tinykit.targets.tflm import TflmSession
+from tinykit.targets.verify import _bytes_of
 
 pytestmark = [
     pytest.mark.skipif(
@@ -131,6 +132,16 @@ def test_dilation_and_upsampling_are_single_ops(everything: Found) -> None:
     assert kinds("upsample_nearest") == ["resize_nearest_neighbor", "conv_2d"]
     dilated = everything["conv_dilated_valid", "int8"].graph.ops[0]
     assert (dilated.attrs["dilation_h_factor"], dilated.attrs["dilation_w_factor"]) == (2, 3)
+
+
+def test_verification_runs_what_tflite_micro_can_take(everything: Found, tmp_path: Path) -> None:
+    """The file itself when its ops are the graph's, else the graph as the kit writes it."""
+    for name, itself in (("conv_same_stride", True), ("conv_dilated", False), ("stack", False)):
+        result = everything[name, "int8"]
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(result.tflite)
+        used = _bytes_of(path, result.graph)
+        assert used == (result.tflite if itself else write(result.graph)), name
 
 
 def test_suite_inputs_match_its_models(everything: Found) -> None:
