@@ -1,5 +1,7 @@
 """The float Graph equals the torch module, within float32 rounding."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -123,12 +125,12 @@ def test_pooling(
         if average
         else nn.MaxPool2d(kernel, stride, pad)
     )
-    try:
+    if average and pad and not include:
+        # such a padding exists in TFLite only as SAME; any other is refused, never miscounted
+        with contextlib.suppress(UnsupportedOpError):
+            check(layer, (3, size, size + 1))
+    else:
         check(layer, (3, size, size + 1))
-    except UnsupportedOpError as error:
-        assert average  # a padding that is not counted and not SAME has no form in TFLite
-        assert not include
-        assert "count_include_pad" in str(error)
 
 
 class Net(nn.Module):

@@ -147,16 +147,21 @@ class _Weighted(nn.Module):
         axis = None if one else 0
         find = weight_range if bits == 8 else least_squares_range
         scale = np.array(find(data, axis, bits).scale)
-        self.step = nn.Parameter(torch.from_numpy(scale))
+        # learned by its logarithm: an optimizer's update is then a share of the step, whatever its
+        # size, and the step stays positive
+        self.log_step = nn.Parameter(torch.from_numpy(np.log(scale)))
+
+    @property
+    def step(self) -> torch.Tensor:
+        """Step size per output channel, or one in all; positive."""
+        return self.log_step.exp()
 
     def quantized_weight(self) -> torch.Tensor:
         """The weights as the chip will have them, in real numbers."""
-        # a step that training drove to zero or below would divide by zero; its size is what counts
-        step = self.step.abs().clamp_min(1e-9)
         if self.training:
-            made: torch.Tensor = _LearnedStep.apply(self.weight, step, self.top)
+            made: torch.Tensor = _LearnedStep.apply(self.weight, self.step, self.top)
             return made
-        return rounded(self.weight, step.detach(), self.top)
+        return rounded(self.weight, self.step.detach(), self.top)
 
 
 class QuantConv2d(nn.Conv2d, _Weighted):
