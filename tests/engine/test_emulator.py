@@ -163,6 +163,14 @@ def test_a_graph_without_ops_runs() -> None:
     assert run.per_op == []
 
 
+def test_a_network_beyond_any_microcontroller_is_refused() -> None:
+    b = GraphBuilder()
+    x = b.input("x", (1, 1 << 24), "float32")
+    graph = b.finish([b.op("relu", [x], (1, 1 << 24), "float32")])
+    with pytest.raises(TinykitError, match="134,217,728 bytes at once"):
+        emulate(graph, [np.zeros((1, 1 << 24), np.float32)])
+
+
 @pytest.mark.parametrize(
     "kwargs", [{"core": "cortex-z80"}, {"toolchain": "tcc"}, {"emulator": "simavr"}]
 )

@@ -221,7 +221,8 @@ def _header(graph: Graph, plan: MemoryPlan, prefix: str, entry: str) -> str:
         f"#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n\n"
         f"/* Bytes of working memory; the arena must be aligned to 16 bytes. */\n"
         f"#define {prefix.upper()}_ARENA_BYTES {plan.arena_bytes}\n\n" + "\n".join(lines) + "\n"
-        f"/* One inference: put the inputs at their offsets, call, read the outputs. */\n"
+        "/* One inference: put the inputs at their offsets, call, read the outputs. Inputs do not\n"
+        "   survive: their memory is used again. */\n"
         f"void {entry}(uint8_t *arena);\n"
         + "".join(
             f"void {prefix}_op{n}_{ctext.identifier(op.kind)}(uint8_t *arena);\n"

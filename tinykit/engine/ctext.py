@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +26,8 @@ C_TYPES = {
 
 def number(value: Any) -> str:
     """A literal that C reads back as exactly `value`."""
+    if type(value) is int and -(1 << 31) < value < 1 << 31:  # nearly all, so first
+        return str(value)
     if isinstance(value, (bool, np.bool_)):
         return str(int(value))
     if isinstance(value, (float, np.floating)):
@@ -47,10 +48,9 @@ def number(value: Any) -> str:
 def array(name: str, ctype: str, values: np.ndarray, note: str = "") -> str:
     """A ``static const`` array; an empty one gets one element, which C demands."""
     flat = np.asarray(values).reshape(-1)
-    body = ", ".join(map(number, flat.tolist())) if flat.size else "0"
-    lines = textwrap.fill(
-        body, 100, initial_indent="    ", subsequent_indent="    ", break_long_words=False
-    )
+    texts = list(map(number, flat.tolist())) or ["0"]
+    rows = (", ".join(texts[i : i + 16]) for i in range(0, len(texts), 16))
+    lines = ",\n".join("    " + row for row in rows)
     head = f"/* {comment(note)} */\n" if note else ""
     return f"{head}static const {ctype} {name}[{max(flat.size, 1)}] = {{\n{lines}\n}};\n"
 

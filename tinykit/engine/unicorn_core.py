@@ -32,6 +32,8 @@ ARENA_TOP = 0x40000000  # the arena ends here, at an unmapped page: the first by
 STACK_TOP = 0x48000000
 STACK_BYTES = 64 * 1024
 PAINT = 0xA5
+#: largest arena that is emulated; no Cortex-M has as much memory
+ARENA_MOST = 64 << 20
 #: instructions after which an inference is taken for a runaway
 LIMIT = 20_000_000_000
 
@@ -77,6 +79,11 @@ class UnicornCore:
         limit: int = LIMIT,
         native: bool = True,
     ) -> None:
+        if arena_bytes > ARENA_MOST:
+            raise EmulationError(
+                f"the activations need {arena_bytes:,} bytes at once; at most {ARENA_MOST:,} are "
+                "emulated. Make the input or the network smaller"
+            )
         self.elf, self.core, self.limit = elf, core, limit
         self.entry = elf.functions[entry][0]
         self.arena_bytes, self.arena = arena_bytes, ARENA_TOP - arena_bytes
