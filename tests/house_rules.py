@@ -22,7 +22,7 @@ FLOORS = {
     "explore": 7,
     "course": 8,
     "demo": 8,
-    "cli": 8,
+    "cli": 9,
 }
 #: what every room stands on: the base of all errors
 GROUND = "tinykit.graph.errors"
