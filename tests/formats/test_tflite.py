@@ -400,6 +400,22 @@ def test_zero_points_left_out_are_zero() -> None:
     assert difference(small_cnn(), read(edited(write(small_cnn()), change))) is None
 
 
+def test_old_uint8_models_are_read_but_not_run() -> None:
+    """No backend here computes in uint8; what such a model costs can still be told."""
+
+    def change(model) -> None:  # type: ignore[no-untyped-def]
+        for tensor in model.subgraphs[0].tensors:
+            if tensor.type == schema.TensorType.INT8:
+                tensor.type = schema.TensorType.UINT8
+                zero = tensor.quantization.zeroPoint
+                tensor.quantization.zeroPoint = [int(z) + 128 for z in zero]
+
+    graph = read(edited(write(small_cnn()), change))
+    assert graph.macs == small_cnn().macs
+    with pytest.raises(UnsupportedOpError, match=r"conv_2d \(op number 0\): uint8"):
+        graph.run(np.zeros(graph.input.shape, np.uint8))
+
+
 def test_unused_tensors_do_not_matter() -> None:
     """A dead tensor of a type that nobody here knows is no reason to refuse a model."""
 
