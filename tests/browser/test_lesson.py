@@ -14,7 +14,7 @@ from tests.browser.driver import PATIENCE, Watched, serving, watched_page
 from tinykit.explore.app import environment, free_port
 
 NAME = "01_from_notebook_to_chip"
-RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+RUN_ALL = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_lesson_as_a_reader_uses_it(browser: object, lab: str, tmp_path: Path) -
     page.goto(f"{lab}lab/tree/{NAME}.ipynb", timeout=PATIENCE)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
     page.wait_for_function("window.jupyterapp !== undefined", timeout=PATIENCE)
-    page.wait_for_selector('[data-status="idle"]', state="attached", timeout=PATIENCE)
+    page.wait_for_function("document.body.innerText.includes('| Idle')", timeout=PATIENCE)
     page.evaluate(RUN_ALL)
     page.wait_for_function(
         "document.body.innerText.includes('int8_layer: not written yet')", timeout=2 * PATIENCE
