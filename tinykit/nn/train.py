@@ -143,6 +143,7 @@ def fit(
             shown.set_postfix_str(f"validation {history.accuracy[-1]:.2%}")
             if on_epoch:
                 on_epoch(epoch, history)
+    optimizer.zero_grad(set_to_none=True)
     model.eval()
     return history
 
