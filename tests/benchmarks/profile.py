@@ -33,7 +33,7 @@ def run() -> list[Figure]:
         cold, _ = _profile(path)
         warm, profile = _profile(path)
         figures += [
-            plain(f"{name}: tinykit profile, first", cold, "s"),
+            plain(f"{name}: tinykit profile, first of two", cold, "s"),
             at_most(f"{name}: tinykit profile, warm", warm, "s", 10)
             if name == "kws"
             else plain(f"{name}: tinykit profile, warm", warm, "s"),

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
 
 from tests.benchmarks import Figure, at_most, plain
 
-REPEATS = 5
+REPEATS = 7
 
 
 def _seconds(*command: str) -> float:
-    """Median wall time of a fresh process, seconds (the first run, cold, is dropped)."""
+    """Least wall time of a fresh process, seconds: other load on the machine only ever adds."""
     times = []
-    for _ in range(REPEATS + 1):
+    for _ in range(REPEATS):
         started = time.perf_counter()
         subprocess.run([sys.executable, *command], check=True, capture_output=True)
         times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+    return min(times)
 
 
 def run() -> list[Figure]:
