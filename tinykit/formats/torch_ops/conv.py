@@ -123,11 +123,11 @@ def conv_transpose2d(
     weight, offset = folded(call, _moved(weight, (1, 0, 2, 3)), bias)
     index = t.nhwc(x, call)
     sizes, kernel = x.shape[2:], weight.data.shape[2:]
-    words = set()
+    words: set[str] = set()
     for size, k, s, p, out in zip(
         sizes, kernel, pair(stride), pair(padding), call.shape[2:], strict=True
     ):
-        fits = set()
+        fits: set[str] = set()
         if p == 0 and out == (size - 1) * s + k:
             fits.add("valid")
         total = max(0, (size - 1) * s + k - out)
