@@ -22,9 +22,10 @@ def finetune(
     what: str,
     on_epoch: Callable[[int, History], None] | None = None,
 ) -> History:
-    """Fit `model` for `epochs` (None: a third of what training takes, 3 at least); sparse weights stay sparse.
+    """Fit `model` for `epochs`; sparse weights stay sparse.
 
-    A model is sparse when it carries ``sparse = True``, as unstructured pruning leaves it.
+    Without `epochs` it takes a third of what training from scratch takes, and 3 at least. A model
+    is sparse when it carries ``sparse = True``, as unstructured pruning leaves it.
     """
     epochs = max(3, default_epochs(data) // 3) if epochs is None else epochs
     masks = weight_masks(model) if getattr(model, "sparse", False) else []
