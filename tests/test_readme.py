@@ -1,0 +1,77 @@
+"""The README keeps its word: its code runs, its commands and files exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def readme(root: Path) -> str:
+    return (root / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(readme: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", readme, re.DOTALL)
+
+
+def test_api_block_runs_as_written(readme: str, tmp_path: Path) -> None:
+    (block,) = blocks(readme, "python")
+    lines = block.rstrip().splitlines()
+    assert lines[-1].startswith("tk.profile(")
+    lines[-1] = f"print({lines[-1].split('#')[0].strip()})"
+    lines.append("print('test accuracy', tk.evaluate(graph, data))")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:tinykit", "-c", "\n".join(lines)],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert (tmp_path / "digits.tflite").read_bytes()[4:8] == b"TFL3"
+    assert "counted" in run.stdout
+    assert "stm32f446" in run.stdout
+    accuracy = float(run.stdout.split("test accuracy")[1])
+    assert accuracy > 0.9
+
+
+def test_make_targets_exist(readme: str, root: Path) -> None:
+    named = set(re.findall(r"\bmake ([a-z]+)\b", readme))
+    assert {"demo", "lab", "test"} <= named
+    there = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    assert named <= there
+
+
+def test_commands_exist(readme: str) -> None:
+    named = set(re.findall(r"^tinykit ([a-z]+)", "\n".join(blocks(readme, "sh")), re.MULTILINE))
+    assert named
+    for command in named:
+        run = subprocess.run(
+            [sys.executable, "-m", "tinykit.cli", command, "--help"], capture_output=True
+        )
+        assert run.returncode == 0, command
+
+
+def test_links_and_paths_exist(readme: str, root: Path) -> None:
+    links = [t for t in re.findall(r"\]\(([^)#]+)\)", readme) if not t.startswith("http")]
+    paths = [p for p in re.findall(r"`([\w./]+)`", readme) if "/" in p and not p.startswith("http")]
+    made = {"report/", "student/", "solution/"}
+    missing = [p for p in links + paths if p not in made and not (root / p).exists()]
+    assert not missing
+
+
+def test_extras_are_those_of_the_package(readme: str, root: Path) -> None:
+    import tomllib
+
+    package = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert package["name"] == "tinyml-kit"
+    extras = set(package["optional-dependencies"]) - {"dev"}
+    (line,) = (line for line in readme.splitlines() if line.startswith("`pip install tinyml-kit`"))
+    assert extras <= set(re.findall(r"`(\w+)`", line))
