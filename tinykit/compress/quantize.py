@@ -11,7 +11,6 @@ from tinykit.compress.finetune import finetune
 from tinykit.compress.scheme import Scheme
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
-from tinykit.nn.train import History
 from tinykit.quant.prepare import calibrated, freeze, prepare
 
 
@@ -56,11 +55,8 @@ class Quantize(Scheme):
                 seed=seed,
                 progress=progress,
                 what="quantize",
-                on_epoch=lambda _, history: self._settle(made, data, history),
+                # ranges move in the first epoch alone, then the weights adapt to ranges that stay
+                on_epoch=lambda *_: freeze(made),
             )
         freeze(made)
         return made.eval()
-
-    def _settle(self, model: nn.Module, data: Dataset, history: History) -> None:
-        # ranges move in the first epoch alone: after it the weights adapt to ranges that stay
-        freeze(model)
