@@ -361,9 +361,7 @@ class GraphBuilder:
         if kind in OPSET:
             attrs = {**OPSET[kind].attrs, **attrs}
         indices = [self.tensor(t) for t in outs]
-        self.ops.append(
-            Op(kind, tuple(inputs), tuple(indices), attrs, name or self._name(kind))
-        )
+        self.ops.append(Op(kind, tuple(inputs), tuple(indices), attrs, name or self._name(kind)))
         return indices
 
     def _name(self, kind: str) -> str:
