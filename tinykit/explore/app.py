@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -81,6 +83,8 @@ def serve(
             )
         address = f"http://localhost:{chosen}/"
         try:
+            with contextlib.suppress(ValueError):  # only the main thread may
+                signal.signal(signal.SIGTERM, _interrupt)
             _wait_until_it_answers(process, chosen, logfile)
             tell(f"The app is at {address} (Ctrl-C ends it)")
             if open_browser:
@@ -212,6 +216,11 @@ def _wait_until_it_answers(process: subprocess.Popen, port: int, logfile: Path) 
             time.sleep(0.1)
     lines = logfile.read_text("utf-8", "replace").strip().splitlines()
     raise AppError("Voila did not start; the end of its log: " + " | ".join(lines[-5:]))
+
+
+def _interrupt(*_: object) -> None:
+    """Being told to end is like Ctrl-C: Voila must not outlive this process."""
+    raise KeyboardInterrupt
 
 
 def _known(name: str | None) -> str:

@@ -35,10 +35,11 @@ def lives(graph: Graph) -> list[Life]:
     from tinykit.engine.plan import plan
 
     layout = plan(graph)
+    names = {i: f"output of layer {k}" for k, op in enumerate(graph.ops) for i in op.outputs}
     by_place: dict[tuple[int, int], list[Life]] = {}
     for i, offset in layout.offsets.items():
         first, last = layout.lifetimes[i]
-        life = Life(graph.tensors[i].name, offset, graph.tensors[i].nbytes, first, last)
+        life = Life(names.get(i, "input"), offset, graph.tensors[i].nbytes, first, last)
         by_place.setdefault((offset, life.size), []).append(life)
     merged: list[Life] = []
     for group in by_place.values():
@@ -145,7 +146,7 @@ def _bars(boxes: Sequence[tuple[Life, str]], layers: Sequence[str]) -> dict[str,
         "y": [t.size / 1024 for t in tensors],
         "base": [t.offset / 1024 for t in tensors],
         "width": [t.last - t.first + 0.92 for t in tensors],
-        "text": [f"{t.name} {kib(t.size)}" for t in tensors],
+        "text": [f"{t.name.replace('output of layer', 'out')}: {kib(t.size)}" for t in tensors],
         "textposition": "inside",
         "insidetextanchor": "middle",
         "textangle": 0,

@@ -1,4 +1,5 @@
 """Scripts that make the tables which ship with explorers: ``python -m tinykit.explore.sweep``.
 
-One module a table, named like it, with `SEEDS` and ``run(work, seeds)``, the table as JSON.
+One module a table, named like it, with `SEEDS` and ``run(work, seeds)``, the table as JSON,
+and `SAMPLE`, the name of one network in `work` that ships beside the table: tests count it again.
 """

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pkgutil
+import shutil
 import sys
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         # no time stamp in the gzip header: the same table is the same file
         (args.out / f"{name}.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
+        shutil.copyfile(work / f"{module.SAMPLE}.tflite", args.out / f"{name}.tflite")
     return 0
 
 

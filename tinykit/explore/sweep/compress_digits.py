@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 SEEDS = (0, 1, 2)
 WIDTHS = (0.25, 0.5, 1.0, 1.5)
 PRUNINGS = (0.0, 0.4, 0.6, 0.8)
+#: the smallest unpruned int8 network of the first seed
+SAMPLE = "w0.25_p0_b8ptq_s0"
 #: (weight bits, method)
 KINDS = ((32, ""), (8, "ptq"), (8, "qat"), (4, "ptq"), (4, "qat"))
 #: epochs of fine-tuning after pruning, and of quantization-aware training
