@@ -90,7 +90,8 @@ class LayerExplorer(Explorer[Profiled]):
         ]
         if p.estimated_ms is not None:
             parts.append(f"about {p.estimated_ms:.3g} ms (modelled)")
-        return "; ".join(parts) + f". {p.fit or ''}"
+        fit = str(p.fit or "")
+        return "; ".join(parts) + ".\n" + fit[:1].upper() + fit[1:]
 
 
 def _count(value: float | None) -> str:
