@@ -29,8 +29,8 @@ app: $(VENV)/.core  ## the explorer in a browser
 test: $(VENV)/.dev debs  ## style, types, drift, unit tests, notebooks, browser tests
 	@status=0; $(MAKE) --no-print-directory check || status=1; \
 	  [ $$status = 0 ] || echo 'make check failed (see above); the tests run all the same'; \
-	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval-lax \
-	    tests notebooks tutorials || status=$$?; \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=10 \
+	    --nbval-lax tests notebooks/*.ipynb tutorials/*.ipynb || status=$$?; \
 	  exit $$status
 
 check: $(VENV)/.dev  ## ruff, mypy, lessons against their sources
