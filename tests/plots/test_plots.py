@@ -74,6 +74,20 @@ def test_tradeoff_shows_every_candidate_once() -> None:
     assert figure.layout.annotations[0].x == pytest.approx(2)  # Plotly: log10 on a log axis
 
 
+def test_accuracies_by_the_log_of_their_errors() -> None:
+    figure = valid(
+        tradeoff(
+            [Candidate(1, 90, "a", ""), Candidate(2, 99, "a", ""), Candidate(3, 100, "a", "")],
+            title="t", subtitle="s", cost_axis="c", score_axis="accuracy in %", finest=0.1,
+        )
+    )  # fmt: skip
+    assert list(figure.data[0].y) == list(figure.data[1].y) == [10, 1, 0.1]
+    axis = figure.layout.yaxis
+    assert (axis.type, axis.autorange) == ("log", "reversed")
+    for error, text in zip(axis.tickvals, axis.ticktext, strict=True):
+        assert 100 - error == float(text)
+
+
 def test_groups_differ_in_colour_and_in_shape() -> None:
     many = [Candidate(i + 1, i, f"group {i}", "") for i in range(5)]
     figure = tradeoff(many, title="t", subtitle="", cost_axis="c", score_axis="s")

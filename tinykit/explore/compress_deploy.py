@@ -172,6 +172,7 @@ class CompressDeploy(Explorer[Outcome]):
 
     def figures(self, result: Outcome) -> dict[str, go.Figure]:
         core = result.board.core
+        half_an_image = 50 / result.table.about["test_examples"]
         chosen = next(i for i, net in enumerate(result.nets) if net is result.net)
         shown = result.shown
 
@@ -185,7 +186,7 @@ class CompressDeploy(Explorer[Outcome]):
             ]
             return tradeoff(
                 candidates, title=title, subtitle=subtitle, cost_axis=axis,
-                score_axis="test accuracy in %", chosen=chosen,
+                score_axis="test accuracy in %", finest=half_an_image, chosen=chosen, height=370,
                 marks={"your file, accuracy unknown": mark} if mark else None,
             )  # fmt: skip
 
@@ -193,7 +194,9 @@ class CompressDeploy(Explorer[Outcome]):
         steps = result.upload.total_instructions if result.upload else None
         seeds = len(result.table.seeds)
         measured = (
-            f"accuracy measured (mean of {seeds} seeds)" if seeds > 1 else "accuracy measured"
+            f"accuracy measured (mean of {seeds} seeds; axis: log of the errors)"
+            if seeds > 1
+            else "accuracy measured (axis: log of the errors)"
         )
         return {
             "flash": figure(

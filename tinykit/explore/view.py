@@ -37,7 +37,7 @@ class ExplorerView(widgets.VBox):
         knobs = widgets.GridBox(
             rows,
             layout={
-                "grid_template_columns": "repeat(auto-fit, minmax(min(30em, 100%), 1fr))",
+                "grid_template_columns": "repeat(auto-fit, minmax(min(42em, 100%), 1fr))",
                 "grid_gap": "2px 24px",
                 "align_items": "center",
                 "width": "100%",

@@ -11,14 +11,17 @@ from tinykit.plots.style import GREY, OKABE_ITO, figure
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-#: group's position -> (colour, marker symbol): told apart without colour, too
+#: group's position -> (colour, marker symbol, size): told apart without colour, too, and open
+#: around filled, so that points at the same place can all be seen
 _LOOKS = (
-    (OKABE_ITO["blue"], "circle"),
-    (OKABE_ITO["orange"], "square"),
-    (OKABE_ITO["green"], "diamond"),
-    (OKABE_ITO["purple"], "triangle-up"),
-    (OKABE_ITO["sky"], "triangle-down"),
+    (OKABE_ITO["blue"], "circle", 7),
+    (OKABE_ITO["orange"], "square-open", 12),
+    (OKABE_ITO["green"], "diamond", 6),
+    (OKABE_ITO["purple"], "triangle-up-open", 13),
+    (OKABE_ITO["sky"], "triangle-down", 7),
 )
+#: accuracies (%) that an axis of errors may name
+_ACCURACIES = (0, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def tradeoff(
     chosen: int | None = None,
     marks: Mapping[str, float] | None = None,
     log_cost: bool = True,
+    finest: float | None = None,
     **layout: Any,
 ) -> go.Figure:
     """Score against cost with the Pareto front of what is feasible.
@@ -63,7 +67,13 @@ def tradeoff(
     cost_axis, score_axis : titles with units
     chosen : position of the candidate to mark
     marks : name -> cost of things whose score is unknown; drawn as vertical lines
+    finest : scores are accuracies in %, drawn by the logarithm of the errors that remain (from 98
+        to 99 is as far as from 80 to 90); this much error, in %, is the least that can be told
     """
+
+    def height(score: float) -> float:
+        return score if finest is None else max(100 - score, finest)
+
     groups = list(dict.fromkeys(c.group for c in candidates))
     traces: list[dict[str, Any]] = []
     possible = [i for i, c in enumerate(candidates) if c.feasible]
@@ -78,16 +88,18 @@ def tradeoff(
             "type": "scatter",
             "mode": "lines",
             "x": [candidates[i].cost for i in front],
-            "y": [candidates[i].score for i in front],
+            "y": [height(candidates[i].score) for i in front],
             "line": {"color": "#444444", "width": 1.5, "shape": "hv"},
             "name": "Pareto front",
             "hoverinfo": "skip",
         }
     )
     for k, group in enumerate(groups):
-        color, symbol = _LOOKS[k % len(_LOOKS)]
+        color, symbol, size = _LOOKS[k % len(_LOOKS)]
         members = [c for c in candidates if c.group == group and c.feasible]
-        traces.append(_points(members, name=group, color=color, symbol=symbol, size=8, opacity=0.8))
+        traces.append(
+            _points(members, name=group, color=color, symbol=symbol, size=size, opacity=0.85)
+        )
     if outside := [c for c in candidates if not c.feasible]:
         traces.append(
             _points(outside, name="does not fit", color=GREY, symbol="x", size=7, opacity=0.8)
@@ -104,6 +116,8 @@ def tradeoff(
         )
         traces[-1]["marker"]["line"] = {"width": 3, "color": "#000000"}
         traces[-1].pop("hovertext")
+    for trace in traces[1:]:
+        trace["y"] = [height(score) for score in trace["y"]]
     shapes, notes = [], []
     for name, cost in (marks or {}).items():
         line = {"color": OKABE_ITO["vermillion"], "dash": "dash", "width": 2}
@@ -136,11 +150,22 @@ def tradeoff(
         title=title,
         subtitle=subtitle,
         x={"title": cost_axis, "type": "log" if log_cost else "linear"},
-        y={"title": score_axis},
+        y={"title": score_axis} if finest is None else _errors(score_axis),
         shapes=shapes,
         annotations=notes,
         **layout,
     )
+
+
+def _errors(title: str) -> dict[str, Any]:
+    """An axis on which errors (100 - accuracy) fall upwards, labelled by the accuracy."""
+    return {
+        "title": title,
+        "type": "log",
+        "autorange": "reversed",
+        "tickvals": [round(100 - a, 3) for a in _ACCURACIES],
+        "ticktext": [f"{a:g}" for a in _ACCURACIES],
+    }
 
 
 def _log10(value: float) -> float:

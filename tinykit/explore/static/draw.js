@@ -104,7 +104,10 @@ function makeAxis(spec, values, from, to, horizontal, zero) {
   const wanted = Math.max(2, Math.abs(to - from) / (horizontal ? 80 : 45));
   let ticks;
   if (spec.tickvals) {
-    ticks = spec.tickvals.map((v, k) => [v, String(at(spec.ticktext, k) ?? tickText(v))]);
+    const [a, b] = [Math.min(lo, hi), Math.max(lo, hi)];
+    ticks = spec.tickvals
+      .map((v, k) => [v, String(at(spec.ticktext, k) ?? tickText(v))])
+      .filter(([v]) => map(v) >= a - 1e-9 && map(v) <= b + 1e-9);
   } else {
     const [a, b] = [Math.min(lo, hi), Math.max(lo, hi)];
     ticks = (log ? logTicks(a, b) : linearTicks(a, b, wanted)).map((v) => [v, tickText(v)]);
