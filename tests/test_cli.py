@@ -125,16 +125,34 @@ def test_compile_writes_c_that_compiles(model: Path, tmp_path: Path) -> None:
 def test_mistakes_get_one_line(model: Path, tmp_path: Path) -> None:
     assert_one_line(run("profile", model, "--target", "stm32f4461"), "stm32f446", "closest")
     assert_one_line(run("profile", "absent.tflite"), "absent.tflite: No such file")
-    assert_one_line(run("profile", tmp_path), str(tmp_path.name))
+    assert_one_line(run("profile", tmp_path), str(tmp_path.name), "is a folder")
+    assert_one_line(run("boards", "zzzz"), "there are: ")
+    assert_one_line(run("compile", model, "--out", model), "is a file; a folder is needed")
+    nowhere = {**os.environ, "TINYKIT_CACHE": str(model)}
+    assert_one_line(run("profile", model, env=nowhere), "TINYKIT_CACHE", "cannot be used")
     assert_one_line(run("verify", model, "--samples", 0), "at least one")
+    assert_one_line(run("verify", model, "--seed", -1), "seed")
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(model.read_bytes()[:200])
     assert_one_line(run("verify", broken))
     assert_one_line(run("info", broken))
     (tmp_path / "empty.tflite").write_bytes(b"")
-    assert_one_line(run("profile", tmp_path / "empty.tflite"))
+    assert_one_line(run("profile", tmp_path / "empty.tflite"), "the file is empty")
     assert_one_line(run("demo", "--dataset", "nonesuch", "--out", tmp_path), "digits")
     assert_one_line(run("lab", tmp_path / "no-such-folder"), "lessons")
+
+
+@pytest.mark.parametrize("package", ["unicorn", "flatbuffers"])
+def test_a_package_that_does_not_load_is_named(package: str, model: Path, tmp_path: Path) -> None:
+    """A name in `sys.modules` that is None is how Python itself blocks an import."""
+    script = (
+        f"import sys; sys.modules[{package!r}] = None; from tinykit import cli\n"
+        f"sys.exit(cli.main(['profile', {str(model)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert_one_line(done, package, "pip install")
 
 
 def test_usage_errors() -> None:

@@ -1,8 +1,8 @@
 """The ``tinykit`` command.
 
-Exit status: 0 done, 1 verification found a difference, 2 a mistake that one line explains,
-70 a bug in tinykit (``--debug`` shows its traceback), 130 interrupted, 141 the reader of the output
-went away.
+Exit status: 0 done, 1 not verified (a difference, or a backend that could not run), 2 a mistake
+that one line explains, 70 a bug in tinykit (``--debug`` shows its traceback), 130 interrupted, 141
+the reader of the output went away.
 """
 
 from __future__ import annotations
@@ -51,6 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if args.debug:
             raise
+        if isinstance(error, ImportError) and (package := package_of(error)):
+            print(
+                f"tinykit: the package {package} is missing or does not load "
+                f"({one_line(str(error))}): pip install --force-reinstall {package}",
+                file=sys.stderr,
+            )
+            return MISTAKE
         print(
             f"tinykit: a bug in tinykit: {type(error).__name__}: {one_line(str(error))} "
             "(the same command with --debug shows where)",
@@ -61,9 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def explain(error: Exception) -> str:
     """What went wrong, in one line."""
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename is not None:
+        return f"{error.filename} is a file; a folder is needed there"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return one_line(str(error)) or type(error).__name__
+
+
+def package_of(error: ImportError) -> str:
+    """The package of others that could not be imported; "" when it is one of our own modules."""
+    package = (error.name or "").partition(".")[0]
+    return "" if package == "tinykit" else package.replace("_", "-")
 
 
 def one_line(text: str) -> str:

@@ -23,6 +23,7 @@ from tinykit.graph import (
     Tensor,
     TinykitError,
     UnsupportedOpError,
+    int4,
 )
 from tinykit.graph.registry import OPSET
 
@@ -107,7 +108,7 @@ def test_floats_survive_as_text(value: float) -> None:
 
 
 def test_int4_packing_puts_the_first_value_low() -> None:
-    assert ctext.pack_int4(np.array([1, 2, -1], np.int8)).tolist() == [0x21, 0x0F]
+    assert int4.pack(np.array([1, 2, -1], np.int8)).tolist() == [0x21, 0x0F]
 
 
 def test_clean_under_strict_warnings() -> None:

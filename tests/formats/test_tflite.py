@@ -20,7 +20,6 @@ from tests.strategies import DTYPE_NAMES, graphs
 from tinykit.formats.tflite import options, read, read_file, write, write_file
 from tinykit.formats.tflite.schema import BUILTINS, TENSOR_TYPES
 from tinykit.formats.tflite.tensors import SMALLEST_SCALE
-from tinykit.formats.tflite.writer import pack_int4
 from tinykit.graph import (
     Graph,
     GraphBuilder,
@@ -28,6 +27,7 @@ from tinykit.graph import (
     Quantization,
     TinykitError,
     UnsupportedOpError,
+    int4,
     load,
 )
 from tinykit.graph.registry import OPSET
@@ -212,10 +212,11 @@ def test_equal_constants_are_stored_once() -> None:
 
 @given(st.lists(st.integers(-8, 7), min_size=1, max_size=9))
 def test_int4_packs_two_to_a_byte_first_in_the_low_half(values: list[int]) -> None:
-    packed = pack_int4(np.array(values, np.int8))
+    packed = int4.pack(np.array(values, np.int8))
     assert packed.size == (len(values) + 1) // 2
     halves = [h for byte in packed.tolist() for h in (byte & 15, byte >> 4)]
     assert [h - 16 if h > 7 else h for h in halves][: len(values)] == values
+    assert int4.unpack(packed)[: len(values)].tolist() == values
 
 
 def test_save_and_load_by_suffix(tmp_path: Path) -> None:

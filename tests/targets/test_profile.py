@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,7 +147,15 @@ def test_an_unknown_op_leaves_the_rest_profiled() -> None:
     assert part.tflm_arena_bytes is None
     assert "lower bounds" in str(part)
     assert all(b.at_least for b in part.fit.budgets)
+    assert "as far as it could be profiled, fits ST NUCLEO-F446RE" in str(part)
     json.loads(part.to_json())
+
+
+def test_constants_of_an_unknown_op_need_flash_all_the_same() -> None:
+    graph = with_unknown_op(small_int8(channels=200, size=12), 2)  # 115,200 weights of 116,800
+    part = tk.profile(graph, "stm32f446")
+    assert part.flash_bytes > graph.weight_bytes > 100_000
+    assert not tk.profile(graph, "stm32f103").fits
 
 
 def test_a_graph_of_unknown_ops_alone_still_has_its_memory() -> None:
@@ -174,10 +183,11 @@ def test_a_graph_too_big_to_emulate_still_has_macs_memory_and_a_verdict(
 
 
 def test_an_emulator_that_fails_leaves_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinykit.engine.errors import EmulationError
     from tinykit.graph.errors import MissingToolError
 
     def broken(*_: object, **__: object) -> None:
-        raise tk.TinykitError("the arena does not fit the emulated memory")
+        raise EmulationError("the arena does not fit the emulated memory")
 
     monkeypatch.setattr("tinykit.engine.emulate", broken)
     profile = tk.profile(small_int8(), "stm32f446")
@@ -219,10 +229,12 @@ def test_any_target_will_do() -> None:
     assert tk.profile(small_int8(), target).macs == small_int8().macs
 
 
-def test_profile_takes_a_file_and_says_what_else_is_wrong(tmp_path: object) -> None:
+def test_profile_takes_a_file_and_says_what_else_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         tk.profile("no/such.tflite", "stm32f446")
     with pytest.raises(tk.TinykitError, match="no format is known"):
         tk.profile("model.onnx", "stm32f446")
+    with pytest.raises(tk.TinykitError, match="is a folder"):
+        tk.profile(tmp_path, "stm32f446")
     with pytest.raises(tk.TinykitError, match="to_graph"):
         tk.profile(3, "stm32f446")  # type: ignore[arg-type]

@@ -13,9 +13,11 @@ import pytest
 import tinykit as tk
 from tests.targets.small import small_float, small_int8, with_unknown_op
 from tinykit.engine import HostLibrary
-from tinykit.graph import Graph
+from tinykit.graph import Graph, GraphBuilder, Quantization
+from tinykit.graph.errors import MissingToolError, UnsupportedOpError
 from tinykit.targets.checks import ATOL, RTOL, Check, compare
 from tinykit.targets.stimuli import boundaries, stimuli
+from tinykit.targets.tflm import TflmError
 from tinykit.targets.verify import verify
 
 
@@ -29,7 +31,7 @@ def test_every_backend_agrees_with_tflite_micro() -> None:
         assert data[f"{name}_mismatches"] == 0
         assert report[name].elements == 12 * 4
     json.dumps(data)
-    assert str(report).endswith("verified")
+    assert str(report).splitlines()[-1] == "verified against TFLite Micro"
 
 
 def test_floats_agree_within_the_stated_tolerance() -> None:
@@ -74,7 +76,7 @@ def test_one_wrong_weight_is_noticed_and_placed(
     for earlier in inputs[: first.sample]:
         assert np.array_equal(graph.run(*earlier)[0], wrong.run(*earlier)[0])
     assert f"sample {first.sample}" in str(report)
-    assert str(report).endswith("NOT verified")
+    assert str(report).splitlines()[-1] == "NOT verified against TFLite Micro"
 
 
 def test_a_file_is_checked_against_its_own_bytes(tmp_path: Path) -> None:
@@ -112,28 +114,50 @@ def test_a_backend_that_cannot_run_is_not_ok(monkeypatch: pytest.MonkeyPatch) ->
 def test_without_tflite_micro_the_reference_is_the_oracle_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tinykit.graph.errors import MissingToolError
     from tinykit.targets import tflm
 
-    def absent(*_: object) -> None:
-        raise MissingToolError("TFLite Micro is not available")
-
-    monkeypatch.setattr(tflm, "run", absent)
+    monkeypatch.setattr(tflm, "run", lambda *_: absent("TFLite Micro"))
     report = verify(small_int8(), samples=3, extras=False)
     assert "reference interpreter" in report.oracle
     assert report.to_dict()["reference_mismatches"] is None
     assert report["host"].mismatches == 0
     assert report.ok
+    assert "verified against the reference interpreter" in str(report)
+
+
+def test_an_op_outside_the_opset_is_named_with_its_position() -> None:
+    with pytest.raises(UnsupportedOpError, match=r"frobnicate \(op number 1\)"):
+        verify(with_unknown_op(small_int8(), 1), samples=2)
 
 
 def test_a_model_that_tflite_micro_refuses_is_an_error() -> None:
-    with pytest.raises(tk.TinykitError):
-        verify(with_unknown_op(small_int8(), 1), samples=2)
+    b = GraphBuilder("refused")
+    x = b.input("x", (1, 4), "int8", Quantization.per_tensor(0.1))
+    y = b.op("relu_n1_to_1", [x], (1, 4), "int8", Quantization.per_tensor(0.1))
+    with pytest.raises(TflmError):
+        verify(b.finish([y]), samples=2)
+
+
+def test_a_model_too_big_for_qemu_can_still_be_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinykit.targets.verify.shutil.which", lambda _: "/usr/bin/true")
+    monkeypatch.setattr("tinykit.engine.qemu.find_qemu", lambda: "/usr/bin/true")
+    monkeypatch.setattr("tinykit.engine.qemu.MEMORY", 1 << 18)
+    monkeypatch.setattr("tinykit.engine.build.find_gcc", lambda: absent("arm-none-eabi-gcc"))
+    report = verify(small_int8(), samples=2)
+    assert report["qemu"].mismatches is None
+    assert "does not fit QEMU" in report["qemu"].why_not
+    assert report.ok, str(report)
+
+
+def absent(what: str) -> str:
+    raise MissingToolError(f"{what} is missing")
 
 
 def test_at_least_one_sample() -> None:
     with pytest.raises(tk.TinykitError, match="at least one"):
         verify(small_int8(), samples=0)
+    with pytest.raises(tk.TinykitError, match="seed"):
+        verify(small_int8(), samples=1, seed=-1)
 
 
 def test_compare_counts_elements_and_remembers_the_first() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from tinykit.engine import ctext
 from tinykit.engine.plan import MemoryPlan, aliased
 from tinykit.engine.plan import plan as make_plan
+from tinykit.graph import int4
 from tinykit.graph.errors import UnsupportedOpError
 from tinykit.graph.ir import Graph, Op
 from tinykit.graph.registry import Backend
@@ -79,7 +80,7 @@ class OpContext:
         if tensor.data is not None:
             note = ctext.describe(tensor)
             if tensor.dtype == "int4":
-                return self.array(ctext.pack_int4(tensor.data), "uint8_t", note)
+                return self.array(int4.pack(tensor.data), "uint8_t", note)
             return self.array(tensor.data, ctext.C_TYPES[tensor.dtype], note)
         return f"(const {ctext.C_TYPES[tensor.dtype]} *)(arena + {self.plan.offsets[index]})"
 

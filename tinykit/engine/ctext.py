@@ -95,11 +95,3 @@ def identifier(text: str) -> str:
 def describe(tensor: Tensor) -> str:
     """``name dtype (shape)``, for comments."""
     return f"{tensor.name} {tensor.dtype} {tensor.shape}"
-
-
-def pack_int4(values: np.ndarray) -> np.ndarray:
-    """Pack int4 values, first in the low nibble, as TFLite files do; shape (ceil(n/2),) uint8."""
-    nibbles = np.asarray(values, np.int8).reshape(-1).view(np.uint8) & 0xF
-    if nibbles.size % 2:
-        nibbles = np.append(nibbles, np.uint8(0))
-    return nibbles[0::2] | (nibbles[1::2] << 4)

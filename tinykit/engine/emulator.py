@@ -14,7 +14,7 @@ from tinykit.engine.codegen import Sources, generate
 from tinykit.engine.cores import find_core
 from tinykit.engine.elf import Elf
 from tinykit.engine.io import read_outputs, write_inputs
-from tinykit.graph.errors import TinykitError
+from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.graph.ir import Graph
 
 
@@ -119,7 +119,7 @@ def emulate_many(
         results = []
         for graph, source, samples in zip(graphs, sources, inputs, strict=True):
             outputs, stack = run_qemu(
-                graph, source, files, _samples(graph, samples), target, toolchain or "zig"
+                graph, source, files, _samples(samples), target, toolchain or "zig"
             )
             ram = Ram(source.plan.arena_bytes, stack, elf.static_bytes)
             results.append(Emulation(outputs, None, None, None, flash, ram, path))
@@ -127,12 +127,12 @@ def emulate_many(
     if emulator != "unicorn":
         raise TinykitError(f"unknown emulator {emulator!r}; known are unicorn, qemu")
     return [
-        _on_unicorn(graph, source, _samples(graph, samples), elf, target, flash, path)
+        _on_unicorn(graph, source, _samples(samples), elf, target, flash, path)
         for graph, source, samples in zip(graphs, sources, inputs, strict=True)
     ]
 
 
-def _samples(graph: Graph, samples: Sequence[Any]) -> list[list[np.ndarray]]:
+def _samples(samples: Sequence[Any]) -> list[list[np.ndarray]]:
     return [[s] if isinstance(s, np.ndarray) else list(s) for s in samples]
 
 
@@ -145,8 +145,13 @@ def _on_unicorn(
     flash: Flash,
     path: Path,
 ) -> Emulation:
-    from tinykit.engine.unicorn_core import UnicornCore
-
+    try:
+        from tinykit.engine.unicorn_core import UnicornCore
+    except ImportError as error:
+        raise MissingToolError(
+            f"the emulator unicorn is missing or does not load ({error}): "
+            "pip install --force-reinstall unicorn"
+        ) from None
     machine = UnicornCore(elf, target, source.entry, source.symbols, source.plan.arena_bytes)
     outputs, counts, stack = [], [], 0
     per_op: list[int] = []

@@ -9,5 +9,9 @@ class BuildError(TinykitError, RuntimeError):
     """The compiler refused the generated code (a bug here), or could not run."""
 
 
+class TooBigError(TinykitError):
+    """The model does not fit what a machine that is optional here can hold; nothing is wrong."""
+
+
 class EmulationError(TinykitError, RuntimeError):
     """The emulated program did something that a real core would not survive, and where."""

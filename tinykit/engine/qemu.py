@@ -14,7 +14,7 @@ import numpy as np
 from tinykit.engine.build import c_source, compile_target
 from tinykit.engine.codegen import Sources
 from tinykit.engine.cores import CORES, Core
-from tinykit.engine.errors import EmulationError
+from tinykit.engine.errors import EmulationError, TooBigError
 from tinykit.engine.io import read_outputs, write_inputs
 from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.graph.ir import Graph
@@ -56,7 +56,9 @@ def run_qemu(
     MissingToolError
         No QEMU.
     TinykitError
-        QEMU has no board with this core, or the model does not fit the board.
+        QEMU has no board with this core.
+    TooBigError
+        The model does not fit the board.
     EmulationError
         The program did not come to its end.
     """
@@ -65,7 +67,7 @@ def run_qemu(
         known = ", ".join(c.name for c in CORES.values() if c.qemu)
         raise TinykitError(f"QEMU is used for {known}; for {core.name} take unicorn")
     if source.plan.arena_bytes > MEMORY - (1 << 18) or graph.weight_bytes > MEMORY - (1 << 18):
-        raise TinykitError(f"the model does not fit QEMU's board of {MEMORY >> 20} MB")
+        raise TooBigError(f"the model does not fit QEMU's board of {MEMORY >> 20} MB")
     sent: list[bytes] = []
     for sample in samples:
         write_inputs(graph, source.plan, sample, lambda _, raw: sent.append(raw))

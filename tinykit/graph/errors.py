@@ -21,9 +21,7 @@ class UnsupportedOpError(TinykitError, NotImplementedError):
     def __init__(self, kind: str, position: int | None, backend: str, why: str = "") -> None:
         self.kind, self.position, self.backend, self.why = kind, position, backend, why
         where = "" if position is None else f" (op number {position})"
-        super().__init__(
-            f"{backend} does not support {kind}{where}" + (f": {why}" if why else "")
-        )
+        super().__init__(f"{backend} does not support {kind}{where}" + (f": {why}" if why else ""))
 
 
 class MissingToolError(TinykitError, RuntimeError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tinykit.graph.errors import GraphError
 
 if TYPE_CHECKING:
     from tinykit.graph.ir import Graph
+
+T = TypeVar("T")
 
 _writers: dict[str, Callable[[Graph, str], None]] = {}
 _readers: dict[str, Callable[[str], Graph]] = {}
@@ -32,15 +34,17 @@ def load(path: str | os.PathLike[str]) -> Graph:
     Raises
     ------
     GraphError
-        No reader for the suffix.
+        No reader for the suffix, or a folder.
     ModelFormatError
         The file is damaged.
     FileNotFoundError
     """
+    if os.path.isdir(path):
+        raise GraphError(f"{os.fspath(path)} is a folder; name the model file in it")
     return _for(_readers, path)(os.fspath(path))
 
 
-def _for(table, path):  # type: ignore[no-untyped-def]
+def _for(table: dict[str, T], path: str | os.PathLike[str]) -> T:
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     if suffix not in table:
         raise GraphError(

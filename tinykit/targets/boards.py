@@ -105,7 +105,7 @@ def load(name: str) -> Board:
     Raises
     ------
     UnknownTargetError
-        With the closest names.
+        With the closest names, or all of them where none is close.
     """
     catalogue = _catalogue()
     keys = {_plain(key): key for key in catalogue}
@@ -115,10 +115,11 @@ def load(name: str) -> Board:
     if (key := titles.get(_plain(name))) is not None:
         return catalogue[key]
     near = difflib.get_close_matches(_plain(name), keys, n=3, cutoff=0.5)
-    hint = ", ".join(keys[n] for n in near) or ", ".join(sorted(catalogue))
-    raise UnknownTargetError(
-        f"no target is called {name!r}; closest: {hint} (`tinykit boards` lists all)"
-    )
+    if near:
+        hint = f"closest: {', '.join(keys[n] for n in near)} (`tinykit boards` lists all)"
+    else:
+        hint = f"there are: {', '.join(sorted(catalogue))}"
+    raise UnknownTargetError(f"no target is called {name!r}; {hint}")
 
 
 def names() -> list[str]:

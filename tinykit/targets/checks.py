@@ -155,7 +155,7 @@ class VerifyReport:
         lines.append(f"compared: {self.tolerance}")
         lines += [f"{c.title}: first difference at {c.first}" for c in self.checks if c.first]
         lines += [f"{c.title}: {c.why_not}" for c in self.checks if c.why_not]
-        lines.append("verified" if self.ok else "NOT verified")
+        lines.append(f"{'' if self.ok else 'NOT '}verified against {self.oracle}")
         return "\n".join(lines)
 
 

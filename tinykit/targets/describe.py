@@ -11,7 +11,9 @@ from tinykit.targets.render import table
 
 def describe(graph: Graph, path: str | os.PathLike[str] | None = None) -> str:
     """Inputs, outputs, ops and sizes of `graph` (and of the file it came from) as a text."""
-    lines = [f"{graph.name}: {len(graph.ops)} ops, {graph.macs:,} MACs (counted)"]
+    unknown = {i for i, _ in graph.unsupported}
+    least = "at least " if unknown else ""
+    lines = [f"{graph.name}: {len(graph.ops)} ops, {least}{graph.macs:,} MACs (counted)"]
     if path is not None:
         lines.append(f"file: {os.fspath(path)}, {os.path.getsize(path):,} B")
     lines.append(f"constants: {graph.weight_bytes:,} B (counted)")
@@ -21,8 +23,8 @@ def describe(graph: Graph, path: str | os.PathLike[str] | None = None) -> str:
     for position, op in enumerate(graph.ops):
         constants = sum(t.nbytes for t in graph.ins(op) if t is not None and t.is_const)
         makes = "; ".join(f"{t.dtype} {list(t.shape)}" for t in graph.outs(op))
-        row = [str(position), op.kind, makes, f"{graph.op_macs(position):,}", f"{constants:,}"]
-        rows.append(row)
+        macs = "–" if position in unknown else f"{graph.op_macs(position):,}"
+        rows.append([str(position), op.kind, makes, macs, f"{constants:,}"])
     lines += ["", *table(rows, left=3), ""]
     kinds = Counter(op.kind for op in graph.ops)
     lines.append("kinds: " + ", ".join(f"{kind} x{n}" for kind, n in kinds.most_common()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinykit.graph.errors import MissingToolError, TinykitError
+from tinykit.graph.errors import TinykitError
 from tinykit.graph.ir import Graph, integer_range
 from tinykit.targets.boards import Board
 from tinykit.targets.partial import runnable_part
@@ -86,7 +86,7 @@ def profile_on(board: Board, graph: Graph, model: str | None = None) -> Profile:
     if counts.missing:
         notes.append(
             f"{len(counts.missing)} of {len(graph.ops)} ops could not be profiled (see their "
-            "rows): flash, SRAM, instructions and time are lower bounds"
+            "rows): MACs, flash, SRAM, instructions and time are lower bounds"
         )
     if board.note:
         notes.append(f"{board.title}: {board.note}")
@@ -158,7 +158,8 @@ def count(graph: Graph, core: str) -> Counts:
     """Generate C for `graph`, build it for `core`, run one inference on the emulator and count.
 
     The input is random (seeded). Ops that the C generator lacks are left out and named in
-    `missing`. Results are kept as long as the graph lives.
+    `missing`; their constants are counted all the same. Results are kept as long as the graph
+    lives.
     """
     with _lock:
         known = _counts.setdefault(graph, {})
@@ -172,6 +173,7 @@ def count(graph: Graph, core: str) -> Counts:
 
 def _count(graph: Graph, core: str) -> Counts:
     from tinykit.engine import emulate, generate, plan
+    from tinykit.engine.errors import BuildError, EmulationError
 
     size = len(graph.ops)
     part = runnable_part(graph, generate)
@@ -190,9 +192,7 @@ def _count(graph: Graph, core: str) -> Counts:
         )
     try:
         result = emulate(part.graph, [sample_inputs(part.graph)], core=core)
-    except MissingToolError:
-        raise
-    except TinykitError as error:
+    except (BuildError, EmulationError) as error:
         log.info("emulating %s: %s", graph.name, error)
         return replace(nothing, note=f"not run on the emulator: {error}")
     per_op: list[int | None] = [None] * size
@@ -202,7 +202,8 @@ def _count(graph: Graph, core: str) -> Counts:
         instructions=result.instructions,
         per_op=tuple(per_op),
         code_bytes=result.flash.code,
-        constant_bytes=result.flash.constants,
+        # and so must the constants that only the missing ops read
+        constant_bytes=result.flash.constants + graph.weight_bytes - part.graph.weight_bytes,
         data_bytes=result.flash.data,
         # the arena of the whole graph: what the missing ops make must be kept too
         arena_bytes=max(layout.arena_bytes, result.ram.arena),

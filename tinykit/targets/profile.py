@@ -116,7 +116,10 @@ class Fit:
         return all(b.fits for b in self.budgets)
 
     def __str__(self) -> str:
-        verdict = f"fits {self.device}" if self.fits else f"does NOT fit {self.device}"
+        verdict = "fits" if self.fits else "does NOT fit"
+        if self.fits and any(b.at_least for b in self.budgets):
+            verdict = "as far as it could be profiled, fits"
+        verdict = f"{verdict} {self.device}"
         return "\n".join([verdict, *(f"  {b}" for b in self.budgets)])
 
 

@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinykit.graph.errors import MissingToolError, ModelFormatError, TinykitError
+from tinykit.engine.errors import TooBigError
+from tinykit.graph.errors import (
+    MissingToolError,
+    ModelFormatError,
+    TinykitError,
+    UnsupportedOpError,
+)
 from tinykit.graph.ir import Graph
 from tinykit.targets.checks import ATOL, RTOL, Check, Outputs, VerifyReport, compare
 from tinykit.targets.source import ModelLike, as_graph, model_name
@@ -47,10 +53,17 @@ def verify(
     ------
     TflmError
         TFLite Micro refuses the model, so that there is nothing to compare with.
+    UnsupportedOpError
+        An op that is not in the opset: no backend but TFLite Micro could run it.
     """
     if samples < 1:
         raise TinykitError(f"verification needs at least one sample, got {samples}")
+    if seed < 0:
+        raise TinykitError(f"a seed is 0 or more, got {seed}")
     graph = as_graph(model)
+    for position, op in graph.unsupported:
+        why = "it is not in the opset; `tinykit profile` shows what the other ops cost"
+        raise UnsupportedOpError(op.kind, position, "verification", why)
     named = list(stimuli(graph, samples, seed))
     inputs = [values for _, values in named]
     blob = _bytes_of(model, graph)
@@ -82,6 +95,8 @@ def verify(
                 tick(plan.title, 1)
         except TinykitError as error:
             check.why_not, check.mismatches = str(error), None
+            if isinstance(error, TooBigError):
+                check.required = False
             if isinstance(error, MissingToolError) and not plan.everything:
                 report.checks.remove(check)
         check.seconds = time.perf_counter() - started

@@ -90,6 +90,8 @@ def read(data: bytes, fold: bool = True) -> Graph:
 def _read(data: bytes, fold: bool) -> Graph:
     if len(data) > MAX_FILE:
         raise ModelFormatError(f"the file is larger than {MAX_FILE >> 20} MiB")
+    if not data:
+        raise ModelFormatError("not a TFLite model: the file is empty")
     if data[4:8] != FILE_IDENTIFIER:
         raise ModelFormatError(
             f"not a TFLite model: bytes 4 to 7 are {data[4:8]!r}, they should be "

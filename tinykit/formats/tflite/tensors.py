@@ -8,6 +8,7 @@ import numpy as np
 
 from tinykit.formats.tflite.flatbuffer import Budget, Table
 from tinykit.formats.tflite.schema import QUANTIZATION_DETAILS, TENSOR_TYPES, Slot
+from tinykit.graph import int4
 from tinykit.graph.errors import GraphError
 from tinykit.graph.ir import DTYPES, Quantization, Tensor, integer_range
 
@@ -118,9 +119,7 @@ class TensorReader:
         """Values of a buffer, flat and read-only; a view of the file wherever it can be one."""
         if dtype == "int4":
             self.budget.allocate(4 * raw.size, table.where)
-            # Arithmetic shifts of a signed byte extend the sign of each half.
-            low, high = (raw << 4).view(np.int8) >> 4, raw.view(np.int8) >> 4
-            flat = np.stack([low, high], 1).reshape(-1)
+            flat = int4.unpack(raw)
         elif dtype == "bool":
             self.budget.allocate(raw.size, table.where)
             flat = raw != 0

@@ -19,6 +19,7 @@ from tinykit.formats.tflite.schema import (
     Slot,
 )
 from tinykit.formats.tflite.versions import op_version
+from tinykit.graph import int4
 from tinykit.graph.errors import GraphError, UnsupportedOpError
 from tinykit.graph.ir import Graph, Op, Quantization, Tensor
 
@@ -184,7 +185,7 @@ class _Writer:
     def buffer_of(self, tensor: Tensor) -> int:
         if tensor.data is None or tensor.size == 0:
             return 0
-        data = pack_int4(tensor.data) if tensor.dtype == "int4" else tensor.data
+        data = int4.pack(tensor.data) if tensor.dtype == "int4" else tensor.data
         raw = np.ascontiguousarray(data).astype(data.dtype.newbyteorder("<")).tobytes()
         if raw not in self.sharing:
             self.sharing[raw] = len(self.buffers)
@@ -218,11 +219,3 @@ class _Writer:
         for table in reversed(tables):
             b.PrependUOffsetTRelative(table)
         return b.EndVector()
-
-
-def pack_int4(values: np.ndarray) -> np.ndarray:
-    """int8 values -8..7, flattened, two to a byte; an odd one out leaves the last high half 0."""
-    flat = values.ravel().view(np.uint8) & 0xF
-    if flat.size % 2:
-        flat = np.append(flat, np.uint8(0))
-    return flat[0::2] | (flat[1::2] << 4)
