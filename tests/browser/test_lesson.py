@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.driver import PATIENCE, Watched, serving, watched_page
+from tinykit import explore
 from tinykit.explore.app import environment, free_port
 
 NAME = "01_from_notebook_to_chip"
@@ -84,13 +85,17 @@ def test_lesson_as_a_reader_uses_it(browser: object, lab: str, tmp_path: Path) -
     page.wait_for_function("document.body.innerText.includes('Your prediction: 4 times')")
     page.wait_for_function("document.body.innerText.includes('A surprise: you said 4 times')")
 
-    # A knob, by keyboard: fewer bits, another readout.
+    # A knob, by keyboard: the words are those of `compute`, before and after.
+    explorer = explore.load("compress-deploy")
+    settings = explorer.settings({"width": 0.5, "bits": 32})
     seen.wait_for_turn(1)
-    before = seen.readout()
+    assert seen.readout() == explorer.text(explorer.compute(settings))
     page.locator(".tinykit-explorer .noUi-handle").first.focus()
     page.keyboard.press("ArrowLeft")
     seen.wait_for_turn(2)
-    assert seen.readout() != before
+    widths = next(c for c in explorer.controls if c.name == "width").values
+    narrower = explorer.compute({**settings, "width": widths[widths.index(0.5) - 1]})
+    assert seen.readout() == explorer.text(narrower)
     page.locator(".tinykit-explorer").scroll_into_view_if_needed()
     page.screenshot(path=str(tmp_path / "lesson.png"))
     assert seen.outside == []
