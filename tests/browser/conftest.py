@@ -29,8 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
+    # Not for the session: while Playwright is up, nothing else in this process can use asyncio.
     if chromium() is None:
         pytest.skip("no Chromium found: apt-get install chromium")
     with browsing() as found:
