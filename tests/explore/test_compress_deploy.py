@@ -55,7 +55,7 @@ def test_every_board_is_answered(explorer: CompressDeploy, board: str) -> None:
         for cpi in (result.board.core.cpi_low, result.board.core.cpi, result.board.core.cpi_high)
     )
     assert f"about {middle:.3g} ms" in words
-    assert f"{low:.3g} to {high:.3g} ms" in words
+    assert f"{low:.3g} ms to {high:.3g} ms" in words
     for word in ("measured", "counted", "modelled"):
         assert word in words
 

@@ -20,7 +20,7 @@ def readout(result: Outcome) -> str:
         lines.append(f"Your file: {_memory(result.upload, result.board)}")
         lines.append(f"{_speed(result.upload, result.board)} Its accuracy is unknown here.")
         lines += [f"Note: {note}" for note in result.upload.notes]
-        lines.append(f"The knobs' network, {_accuracy(result)}")
+        lines.append(f"The network of the knobs: {_accuracy(result)}")
         return "\n".join(lines)
     lines.append(_memory(result.chosen, result.board))
     lines.append(_speed(result.chosen, result.board))
@@ -66,9 +66,15 @@ def _speed(net: Deployment, board: Board) -> str:
     least = "" if net.complete else "at least "
     return (
         f"One inference: {least}{short(net.total_instructions)} instructions (counted on an "
-        f"emulated {board.core.title}), about {middle:.3g} ms at {board.mhz:g} MHz (modelled, "
-        f"{low:.3g} to {high:.3g} ms)."
+        f"emulated {board.core.title}), about {_time(middle)} at {board.mhz:g} MHz (modelled, "
+        f"{_time(low)} to {_time(high)})."
     )
+
+
+def _time(milliseconds: float) -> str:
+    if milliseconds >= 1000:
+        return f"{milliseconds / 1000:.3g} s"
+    return f"{milliseconds:.3g} ms"
 
 
 def _accuracy(result: Outcome) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,7 @@ def tradeoff(
         traces[-1].pop("hovertext")
     for trace in traces[1:]:
         trace["y"] = [height(score) for score in trace["y"]]
+    low, high = _span([*(c.cost for c in candidates), *(marks or {}).values()], log_cost)
     shapes, notes = [], []
     for name, cost in (marks or {}).items():
         line = {"color": OKABE_ITO["vermillion"], "dash": "dash", "width": 2}
@@ -132,16 +134,17 @@ def tradeoff(
                 "line": line,
             }
         )
+        late = _along(cost, log_cost) > low + 0.6 * (high - low)
         notes.append(
             {
-                "x": _log10(cost) if log_cost else cost,
+                "x": _along(cost, log_cost),
                 "y": 0.04,
                 "yref": "paper",
                 "text": name,
                 "showarrow": False,
-                "xanchor": "left",
+                "xanchor": "right" if late else "left",
                 "yanchor": "bottom",
-                "xshift": 6,
+                "xshift": -6 if late else 6,
                 "font": {"color": OKABE_ITO["vermillion"]},
             }
         )
@@ -149,7 +152,7 @@ def tradeoff(
         traces,
         title=title,
         subtitle=subtitle,
-        x={"title": cost_axis, "type": "log" if log_cost else "linear"},
+        x={"title": cost_axis, "type": "log" if log_cost else "linear", "range": [low, high]},
         y={"title": score_axis} if finest is None else _errors(score_axis),
         shapes=shapes,
         annotations=notes,
@@ -168,11 +171,17 @@ def _errors(title: str) -> dict[str, Any]:
     }
 
 
-def _log10(value: float) -> float:
-    """Where an annotation of Plotly stands on a log axis (shapes take the value itself)."""
-    import math
+def _along(cost: float, log: bool) -> float:
+    """Where `cost` stands on its axis, in the axis's own measure. Plotly takes ranges and
+    annotations of a log axis by the logarithm, points and shapes by the value."""
+    return math.log10(cost) if log else cost
 
-    return math.log10(value)
+
+def _span(costs: Sequence[float], log: bool) -> tuple[float, float]:
+    """The ends of an axis on which all `costs` are seen."""
+    places = [_along(cost, log) for cost in costs] or [0.0, 1.0]
+    room = 0.05 * (max(places) - min(places)) or 0.5
+    return min(places) - room, max(places) + room
 
 
 def _points(

@@ -394,6 +394,12 @@ export function drawFigure(figure, width, height) {
   const shapeAt = (s, x, y) => [
     place(s.xref, X, x, left, right), place(s.yref, Y, y, height - bottom, top),
   ];
+  for (const { trace, color } of traces) {
+    if (trace.type === "bar") {
+      const k = bars.findIndex((b) => b.trace === trace);
+      parts.push(drawBars(trace, spans[k], color, X, Y, size - 2));
+    } else parts.push(drawScatter(trace, color, X, Y));
+  }
   for (const shape of layout.shapes ?? []) {
     const [x0, y0] = shapeAt(shape, shape.x0, shape.y0), [x1, y1] = shapeAt(shape, shape.x1, shape.y1);
     const stroke =
@@ -405,12 +411,6 @@ export function drawFigure(figure, width, height) {
         : `<rect x="${px(Math.min(x0, x1))}" y="${px(Math.min(y0, y1))}" width="${px(Math.abs(x1 - x0))}" ` +
           `height="${px(Math.abs(y1 - y0))}" fill="${shape.fillcolor ?? "none"}" ${stroke}/>`,
     );
-  }
-  for (const { trace, color } of traces) {
-    if (trace.type === "bar") {
-      const k = bars.findIndex((b) => b.trace === trace);
-      parts.push(drawBars(trace, spans[k], color, X, Y, size - 2));
-    } else parts.push(drawScatter(trace, color, X, Y));
   }
   parts.push("</g>");
   for (const note of layout.annotations ?? []) {
