@@ -100,6 +100,8 @@ def test_boards_and_one_board_with_its_sources() -> None:
     data = json.loads(run("boards", "--json").stdout)
     assert len(data) >= 12
     assert all(row["sources"]["flash_bytes"] for row in data)
+    row = json.loads(run("boards", "stm32f746", "--json").stdout)
+    assert row == next(r for r in data if r["name"] == "stm32f746")
     one = run("boards", "stm32f746").stdout
     assert "not looked up again" in one
     assert "Zephyr" in one

@@ -109,58 +109,18 @@ def cmd_verify(args: argparse.Namespace) -> int:
 
 def cmd_boards(args: argparse.Namespace) -> int:
     from tinykit.targets import boards, load
-    from tinykit.targets.boards import NUMBERS
-    from tinykit.targets.render import table
+    from tinykit.targets.describe import describe_board, list_boards
 
-    if args.name:
-        board = load(args.name)
-        rows = [
-            [
-                n,
-                str(board.core.name if n == "core" else getattr(board, n)),
-                board.sources[n] + (" (not looked up again)" if n in board.unchecked else ""),
-            ]
-            for n in NUMBERS
-        ]
-        print("\n".join([f"{board.name}: {board.about}", "", *table(rows, left=3), ""]))
-        print(f"time: {board.core.cpi:g} cycles an instruction, modelled; {board.core.model}")
-        if board.note:
-            print(f"note: {board.note}")
-        return 0
+    chosen = [load(args.name)] if args.name else boards()
     if args.json:
-        print(json.dumps([board_dict(b) for b in boards()], indent=2))
-        return 0
-    head = ["name", "board", "core", "MHz", "flash KiB", "SRAM KiB", "FPU"]
-    body = [
-        [
-            b.name,
-            b.title,
-            b.core.title.removeprefix("Arm "),
-            f"{b.mhz:g}",
-            f"{b.flash_bytes / 1024:,.0f}",
-            f"{b.sram_bytes / 1024:,.0f}",
-            b.fpu,
-        ]
-        for b in boards()
-    ]
-    print("\n".join(table([head, None, *body], left=3)))
-    print("\n`tinykit boards NAME` shows where each number comes from.")
+        rows = [board.to_dict() for board in chosen]
+        print(json.dumps(rows[0] if args.name else rows, indent=2))
+    elif args.name:
+        print(describe_board(chosen[0]))
+    else:
+        print(list_boards(chosen))
+        print("\n`tinykit boards NAME` shows where each number comes from.")
     return 0
-
-
-def board_dict(board: Any) -> dict[str, Any]:
-    """A board as plain values."""
-    from tinykit.targets.boards import NUMBERS
-
-    return {
-        "name": board.name,
-        "title": board.title,
-        **{n: getattr(board, n) for n in NUMBERS if n != "core"},
-        "core": board.core.name,
-        "note": board.note,
-        "sources": dict(board.sources),
-        "unchecked": list(board.unchecked),
-    }
 
 
 def cmd_info(args: argparse.Namespace) -> int:

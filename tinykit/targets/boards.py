@@ -88,6 +88,18 @@ class Board:
             instructions * core.cpi_high * cycle,
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `core` is the core's name."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            **{n: getattr(self, n) for n in NUMBERS},
+            "core": self.core.name,
+            "note": self.note,
+            "sources": dict(self.sources),
+            "unchecked": list(self.unchecked),
+        }
+
     def profile(self, graph: Graph, model: str | None = None) -> Profile:
         """What `graph` costs on this board; see `tinykit.targets.profile`."""
         from tinykit.targets.microcontroller import profile_on

@@ -1,11 +1,13 @@
-"""What a graph holds, as text."""
+"""What a graph holds, and what a board is, as text."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 
 from tinykit.graph.ir import Graph, Tensor
+from tinykit.targets.boards import NUMBERS, Board
 from tinykit.targets.render import table
 
 
@@ -39,3 +41,36 @@ def tensor_text(tensor: Tensor) -> str:
         scale, zero = float(tensor.quant.scale[0]), int(tensor.quant.zero_point[0])
         text += f", scale {scale:.6g}, zero point {zero}"
     return text
+
+
+def list_boards(boards: Sequence[Board]) -> str:
+    """A table, one row a board."""
+    head = ["name", "board", "core", "MHz", "flash KiB", "SRAM KiB", "FPU"]
+    body = [
+        [
+            b.name,
+            b.title,
+            b.core.title.removeprefix("Arm "),
+            f"{b.mhz:g}",
+            f"{b.flash_bytes / 1024:,.0f}",
+            f"{b.sram_bytes / 1024:,.0f}",
+            b.fpu,
+        ]
+        for b in boards
+    ]
+    return "\n".join(table([head, None, *body], left=3))
+
+
+def describe_board(board: Board) -> str:
+    """Every number of a board with its source, and the model of its time."""
+    rows: list[list[str] | None] = []
+    for name in NUMBERS:
+        value = board.core.name if name == "core" else getattr(board, name)
+        doubt = " (not looked up again)" if name in board.unchecked else ""
+        rows.append([name, str(value), board.sources[name] + doubt])
+    lines = [f"{board.name}: {board.about}", "", *table(rows, left=3), ""]
+    core = board.core
+    lines.append(f"time: {core.cpi:g} cycles an instruction, modelled; {core.model}")
+    if board.note:
+        lines.append(f"note: {board.note}")
+    return "\n".join(lines)
