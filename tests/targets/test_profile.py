@@ -11,6 +11,7 @@ import pytest
 import tinykit as tk
 from tests.targets.small import small_float, small_int8, with_unknown_op
 from tinykit.engine import emulate, plan
+from tinykit.graph import GraphBuilder, Quantization
 from tinykit.targets import Column, Layer, Profile, load
 from tinykit.targets.microcontroller import constant_bytes_by_op, sample_inputs
 from tinykit.targets.profile import PROVENANCES, Target
@@ -149,6 +150,23 @@ def test_an_unknown_op_leaves_the_rest_profiled() -> None:
     assert all(b.at_least for b in part.fit.budgets)
     assert "as far as it could be profiled, fits ST NUCLEO-F446RE" in str(part)
     json.loads(part.to_json())
+
+
+def test_an_op_whose_tensors_do_not_fit_leaves_the_rest_profiled() -> None:
+    quant = Quantization.per_tensor(0.1)
+    b = GraphBuilder("unquantized")
+    x = b.input("x", (1, 4), "int8", quant)
+    y = b.op("add", [x, x], (1, 4), "int8", quant)
+    z = b.input("z", (1, 4), "int8")
+    w = b.op("add", [z, z], (1, 4), "int8")
+    graph = b.finish([y, w])
+    part = tk.profile(graph, "stm32f446")
+    assert part.layers[0].instructions > 0
+    assert part.layers[1].instructions is None
+    assert "add (op number 1): tensor 'z' needs one quantization" in part.layers[1].note
+    # positions are those in the whole graph, also when ops before have been left out
+    part = tk.profile(with_unknown_op(graph, 0), "stm32f446")
+    assert "add (op number 1): tensor 'z' needs" in part.layers[1].note
 
 
 def test_constants_of_an_unknown_op_need_flash_all_the_same() -> None:

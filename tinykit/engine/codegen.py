@@ -21,7 +21,7 @@ from tinykit.engine import ctext
 from tinykit.engine.plan import MemoryPlan, aliased
 from tinykit.engine.plan import plan as make_plan
 from tinykit.graph import int4
-from tinykit.graph.errors import UnsupportedOpError
+from tinykit.graph.errors import GraphError, UnsupportedOpError
 from tinykit.graph.ir import Graph, Op
 from tinykit.graph.registry import Backend
 
@@ -131,7 +131,8 @@ def generate(graph: Graph, plan: MemoryPlan | None = None, prefix: str = "model"
     Raises
     ------
     UnsupportedOpError
-        An op, or a variant of one, without C kernel; raised before anything is written.
+        An op, or a variant of one, without C kernel, or whose tensors do not go together; says
+        which and where.
     """
     from tinykit.engine import kernels  # noqa: F401  (fills the table)
 
@@ -145,7 +146,14 @@ def generate(graph: Graph, plan: MemoryPlan | None = None, prefix: str = "model"
     for position, (op, writer) in enumerate(zip(graph.ops, writers, strict=True)):
         _no_int4_activations(graph, op, position)
         ctx = OpContext(graph, plan, prefix, position, constants, texts, headers)
-        body = "" if aliased(graph, position) else writer(op, graph.ins(op), graph.outs(op), ctx)
+        body = ""
+        try:
+            if not aliased(graph, position):
+                body = writer(op, graph.ins(op), graph.outs(op), ctx)
+        except UnsupportedOpError as error:
+            raise UnsupportedOpError(op.kind, position, codegen.name, error.why) from None
+        except GraphError as error:  # tensors that do not go together, or collapsed scales
+            raise UnsupportedOpError(op.kind, position, codegen.name, str(error)) from None
         symbol = f"{prefix}_op{position}_{ctext.identifier(op.kind)}"
         symbols.append(symbol)
         functions.append(_function(graph, op, position, symbol, body))

@@ -62,6 +62,8 @@ def runnable_part(graph: Graph, attempt: Callable[[Graph], object]) -> Part:
                 guilty = {positions[error.position]}
             if not guilty:
                 raise
-            missing = {**missing, **dict.fromkeys(guilty, str(error))}
+            for i in guilty:  # the error tells the position in `part`
+                whole = UnsupportedOpError(error.kind, i, error.backend, error.why)
+                missing = {**missing, i: str(whole)}
         else:
             return Part(part, positions, missing)
