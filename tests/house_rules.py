@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FLOORS = {
+    "folders": 0,
     "graph": 1,
     "data": 1,
     "formats": 2,

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinykit.graph.ir import Graph, GraphBuilder, Op, Quantization, Tensor, integer_range
+from tinykit.graph.builder import GraphBuilder
+from tinykit.graph.ir import Graph, Op, Quantization, Tensor, integer_range
 
 Case = tuple[Graph, list[np.ndarray]]
 Q = Quantization.per_tensor

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 import tinykit.graph.ops  # noqa: F401  (fills the opset)
 from tests import growers
-from tinykit.graph.ir import DTYPES, Graph, GraphBuilder, Quantization, Tensor, integer_range
+from tinykit.graph.builder import GraphBuilder
+from tinykit.graph.ir import DTYPES, Graph, Quantization, Tensor, integer_range
 from tinykit.graph.registry import OPSET
 
 #: activations a graph can start with; "int4" means int8 activations and int4 weights

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tinykit.explore.app import environment, free_port
+from tests.browser.driver import unused_port
+from tinykit.explore.app import environment
 
 LIMIT = 2 * 10**9
 
@@ -57,7 +58,7 @@ def server(root: Path, tmp_path: Path) -> Iterator[tuple[str, psutil.Process]]:
     env = {**environment(), "JUPYTER_CONFIG_DIR": str(config), "JUPYTER_WIDGETS_ECHO": "0"}
     prepare = [sys.executable, str(root / "binder" / "prepare.py"), str(tmp_path), str(config)]
     subprocess.run(prepare, check=True, env=env)
-    port = free_port(20_866, 500)
+    port = unused_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--ServerApp.port={port}"]
     command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.allow_root=True"]
     command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -44,6 +45,13 @@ def chromium() -> str | None:
     return mac if os.path.exists(mac) else None
 
 
+def unused_port() -> int:
+    """A port that the system hands out: two test processes at once get two."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextlib.contextmanager
 def serving(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[str]:
     """Run a server until the block ends; gives its address once it answers."""
@@ -76,7 +84,7 @@ def serving(command: list[str], port: int, env: dict[str, str] | None = None) ->
 @contextlib.contextmanager
 def serving_notebook(notebook: Path) -> Iterator[str]:
     """`notebook` as a Voila app with tinykit's template; gives its address."""
-    port = app.free_port(18_866, 500)
+    port = unused_port()
     with serving(app.command(notebook, port), port, app.environment()) as address:
         yield address
 

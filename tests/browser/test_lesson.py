@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.driver import PATIENCE, Watched, serving, watched_page
+from tests.browser.driver import PATIENCE, Watched, serving, unused_port, watched_page
 from tinykit import explore
-from tinykit.explore.app import environment, free_port
+from tinykit.explore.app import environment
 
 NAME = "01_from_notebook_to_chip"
 RUN_ALL = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
@@ -25,7 +25,7 @@ def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     lessons = folder / "lessons"
     lessons.mkdir()
     shutil.copy(root / "notebooks" / f"{NAME}.ipynb", lessons)
-    port = free_port(19_866, 500)
+    port = unused_port()
     options = {
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.port": port,

@@ -153,6 +153,15 @@ def test_own_folder_comes_first(
     assert Server.hits == 0
 
 
+def test_an_own_folder_that_is_none_is_said(
+    remote: RemoteFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYKIT_DATA", str(tmp_path / "mistyped"))
+    with pytest.raises(MissingToolError, match=r"TINYKIT_DATA=.*mistyped is no folder"):
+        files.content(remote, "set")
+    assert Server.hits == 0
+
+
 @pytest.mark.parametrize(
     "raw", [CONTENT[:-1], CONTENT[::-1], PACKED[:-9], gzip.compress(bytes(10**7))]
 )

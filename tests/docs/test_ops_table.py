@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinykit.formats import tflite
 from tinykit.formats.tflite.schema import BUILTIN_CODES
-from tinykit.graph.ir import GraphBuilder
+from tinykit.graph.builder import GraphBuilder
 from tinykit.graph.registry import OPSET
 from tinykit.targets import tflm
 

@@ -12,13 +12,14 @@ import pytest
 from tests.engine.nets import residual, samples_of
 from tinykit.engine import BuildError, HostLibrary, build, cache, emulate
 from tinykit.engine.cores import CORES
+from tinykit.folders import cache_dir
 from tinykit.graph import MissingToolError, TinykitError
 
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with nothing built in it; zig's own, which is slow to fill, stays."""
-    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(cache.cache_dir() / "zig"))
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(cache_dir() / "zig"))
     monkeypatch.setenv("TINYKIT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -120,8 +121,8 @@ def test_old_builds_go_first(empty_cache: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_cache_that_cannot_be_written_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TINYKIT_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    monkeypatch.setattr(cache.sys, "platform", "linux")
-    path = cache.cache_dir()
+    monkeypatch.setattr("sys.platform", "linux")
+    path = cache_dir()
     (path / "probe").write_text("ok")
     (path / "probe").unlink()
 

@@ -12,7 +12,8 @@ from tinykit.engine import HostLibrary
 from tinykit.engine.emulator import emulate_many
 from tinykit.engine.kernels import lookup
 from tinykit.formats import tflite
-from tinykit.graph.ir import Graph, GraphBuilder, Quantization
+from tinykit.graph.builder import GraphBuilder
+from tinykit.graph.ir import Graph, Quantization
 from tinykit.targets import tflm
 
 

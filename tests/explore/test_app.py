@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.driver import unused_port
 from tinykit import explore
 from tinykit.explore import app
 from tinykit.graph.errors import MissingToolError
@@ -78,7 +79,7 @@ def test_a_server_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_until_interrupted(ending: signal.Signals) -> None:
-    port = app.free_port(19_400, 400)
+    port = unused_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "tinykit.cli", "app", "--no-browser", "--port", str(port)],
         stdout=subprocess.PIPE,

@@ -7,8 +7,8 @@ import pytest
 
 from tests.pointwise_cases import CASES, Q, assert_same, every, unary
 from tinykit.formats import tflite
+from tinykit.graph.builder import GraphBuilder
 from tinykit.graph.errors import GraphError, UnsupportedOpError
-from tinykit.graph.ir import GraphBuilder
 from tinykit.targets import litert, tflm
 
 #: floats agree to rounding: libm's exp differs by an ulp, sums add up in another order

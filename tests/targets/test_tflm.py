@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from tinykit.formats import tflite
+from tinykit.graph.builder import GraphBuilder
 from tinykit.graph.errors import MissingToolError
-from tinykit.graph.ir import GraphBuilder, Quantization
+from tinykit.graph.ir import Quantization
 from tinykit.targets import _child, litert, tflm
 
 Q = Quantization.per_tensor

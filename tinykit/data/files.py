@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinykit.data.errors import DataError
+from tinykit.folders import cache_dir
 from tinykit.graph.errors import MissingToolError
 
 log = logging.getLogger(__name__)
@@ -45,15 +45,6 @@ class RemoteFile:
     sha256: str
 
 
-def cache_dir() -> Path:
-    """TINYKIT_CACHE, or the platform's cache folder."""
-    if given := os.environ.get("TINYKIT_CACHE"):
-        return Path(given)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tinykit"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinykit"
-
-
 def content(file: RemoteFile, dataset: str, system: Sequence[str] = ()) -> bytes:
     """The verified, uncompressed content of `file`.
 
@@ -68,7 +59,9 @@ def content(file: RemoteFile, dataset: str, system: Sequence[str] = ()) -> bytes
         Neither found nor downloadable.
     """
     own = os.environ.get("TINYKIT_DATA")
-    folders = [Path(own), Path(own, dataset)] if own else []
+    if own and not Path(own).expanduser().is_dir():
+        raise MissingToolError(f"TINYKIT_DATA={own} is no folder; set it to one, or unset it")
+    folders = [Path(own).expanduser(), Path(own, dataset).expanduser()] if own else []
     for folder in [*folders, *map(Path, system)]:
         if found := _in(folder, file):
             return _verified(found.read_bytes(), file, str(found))

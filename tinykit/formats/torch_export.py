@@ -18,8 +18,9 @@ from torch import fx, nn
 from tinykit.formats.torch_ops import HANDLERS, Call, Const, Tracer, Value
 from tinykit.formats.torch_ops.elementwise import CLAMPS
 from tinykit.formats.torch_ops.tracer import NAME
+from tinykit.graph.builder import GraphBuilder
 from tinykit.graph.errors import GraphError, UnsupportedOpError
-from tinykit.graph.ir import Graph, GraphBuilder, Quantization
+from tinykit.graph.ir import Graph, Quantization
 
 
 @dataclass(frozen=True, eq=False)

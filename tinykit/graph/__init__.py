@@ -1,5 +1,6 @@
 """Graphs: the intermediate representation, its integer arithmetic and reference interpreter."""
 
+from tinykit.graph.builder import GraphBuilder
 from tinykit.graph.errors import (
     GraphError,
     MissingToolError,
@@ -8,7 +9,7 @@ from tinykit.graph.errors import (
     UnsupportedOpError,
 )
 from tinykit.graph.fileio import load, save
-from tinykit.graph.ir import DTYPES, Graph, GraphBuilder, Op, Quantization, Tensor
+from tinykit.graph.ir import DTYPES, Graph, Op, Quantization, Tensor
 
 __all__ = [
     "DTYPES",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinykit.data.types import Dataset, Split
+from tinykit.graph.builder import GraphBuilder
 from tinykit.graph.errors import TinykitError
-from tinykit.graph.ir import Graph, GraphBuilder
+from tinykit.graph.ir import Graph
 from tinykit.graph.lower import lower
 
 if TYPE_CHECKING:

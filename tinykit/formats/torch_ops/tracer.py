@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from tinykit.graph.builder import GraphBuilder
 from tinykit.graph.errors import UnsupportedOpError
-from tinykit.graph.ir import GraphBuilder, Quantization
+from tinykit.graph.ir import Quantization
 
 NAME = "torch import"
 NHWC = (0, 2, 3, 1)
