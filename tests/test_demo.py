@@ -64,6 +64,8 @@ def test_findings_are_computed_from_the_rows(done: tuple[DemoResult, Path, list[
     line = next(f for f in findings(result) if f.startswith("pruned + int8 QAT"))
     ratio = base.profile.flash_bytes / both.profile.flash_bytes
     assert f"flash is {ratio:.1f}x smaller" in line
+    images = round(abs(base.accuracy - both.accuracy) * result.tested)
+    assert f"({images} of {result.tested} test images)" in line or not images
     assert line in said
 
 

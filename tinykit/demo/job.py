@@ -221,7 +221,11 @@ def findings(result: DemoResult) -> list[str]:
         fewer = (base.profile.instructions or 0) / (row.profile.instructions or 1)
         change = "the accuracy of float32"
         if abs(lost) >= 0.005:
-            change = f"{abs(lost):.2f} points {'below' if lost > 0 else 'above'} float32"
+            images = round(abs(lost) * result.tested / 100)
+            change = (
+                f"{abs(lost):.2f} points {'below' if lost > 0 else 'above'} float32 "
+                f"({images} of {result.tested} test images)"
+            )
         lines.append(
             f"{row.name}: {change}, flash is {smaller:.1f}x smaller, "
             f"instructions {fewer:.1f}x fewer"
