@@ -9,7 +9,7 @@ from importlib.resources import files
 import pytest
 
 from tinykit.engine import CORES
-from tinykit.targets import UnknownTargetError, boards, load, names
+from tinykit.targets import UnknownTargetError, boards, load, names, profile
 from tinykit.targets.boards import NUMBERS, Board, parse
 
 RAW = tomllib.loads(files("tinykit.targets").joinpath("boards.toml").read_text("utf-8"))
@@ -60,6 +60,11 @@ def test_an_unknown_name_gets_the_closest() -> None:
         load("stm32f445")
     with pytest.raises(UnknownTargetError, match="samd21"):
         load("zzzzzz")  # nothing is close: all are named
+
+
+def test_a_target_of_the_wrong_kind_is_said() -> None:
+    with pytest.raises(UnknownTargetError, match="a board's name.*not 3; boards: .*stm32f446"):
+        profile("any.tflite", 3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("number", ["core", "mhz", "flash_bytes", "sram_bytes", "fpu"])

@@ -47,4 +47,9 @@ def profile(graph: Graph | str | os.PathLike[str], target: str | Target = "stm32
 
     if isinstance(target, str):
         target = load(target)
+    elif not hasattr(target, "profile"):
+        raise UnknownTargetError(
+            f"a target is a board's name or has a method profile(graph), not {target!r}; "
+            f"boards: {', '.join(names())}"
+        )
     return target.profile(as_graph(graph), model_name(graph))
