@@ -63,7 +63,7 @@ def test_an_unknown_name_gets_the_closest() -> None:
 
 
 def test_a_target_of_the_wrong_kind_is_said() -> None:
-    with pytest.raises(UnknownTargetError, match="a board's name.*not 3; boards: .*stm32f446"):
+    with pytest.raises(UnknownTargetError, match=r"a board.s name.*not 3; boards: .*stm32f446"):
         profile("any.tflite", 3)  # type: ignore[arg-type]
 
 
