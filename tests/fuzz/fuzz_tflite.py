@@ -23,6 +23,7 @@ import numpy as np
 
 from tests.formats.models import MODELS
 from tests.fuzz.mutations import MUTATIONS, Target
+from tinykit.engine import generate
 from tinykit.engine.plan import plan
 from tinykit.formats.tflite import read, write
 from tinykit.formats.tflite.flatbuffer import Budget, root
@@ -148,13 +149,14 @@ def _structure(graph: Graph) -> tuple[Any, ...]:
 
 
 def _use(graph: Graph, label: str, report: Report) -> None:
-    """Plan, write, read back and run a graph; only a TinykitError may come of it."""
+    """Plan, generate C, write, read back and run a graph; only a TinykitError may come of it."""
     size = sum(t.nbytes for t in graph.tensors)
     if graph.macs > MOST_MACS or size > MOST_BYTES:
         report.outcomes["used: too large to run"] += 1
         return
     steps = {
         "planned": lambda: plan(graph),
+        "generated": lambda: generate(graph),
         "written": lambda: _structure(read(write(graph), fold=False)),
         "run": lambda: graph.run(
             *(np.zeros(graph.tensors[i].shape, graph.tensors[i].numpy_dtype) for i in graph.inputs)
