@@ -21,7 +21,7 @@ demo: $(VENV)/.core  ## the main job: compress, quantize, run on an emulated chi
 	@$(BIN)/tinykit demo
 
 lab: $(VENV)/.core  ## JupyterLab on the lessons
-	@$(BIN)/jupyter lab notebooks/01_from_notebook_to_chip.ipynb
+	@$(BIN)/tinykit lab notebooks
 
 app: $(VENV)/.core  ## the explorer in a browser
 	@$(BIN)/tinykit app

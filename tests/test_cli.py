@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.browser.driver import unused_port
 from tests.targets.small import small_int8, with_unknown_op
 from tinykit import cli
 
@@ -142,6 +144,28 @@ def test_mistakes_get_one_line(model: Path, tmp_path: Path) -> None:
     assert_one_line(run("profile", tmp_path / "empty.tflite"), "the file is empty")
     assert_one_line(run("demo", "--dataset", "nonesuch", "--out", tmp_path), "digits")
     assert_one_line(run("lab", tmp_path / "no-such-folder"), "lessons")
+
+
+def test_lab_opens_on_the_first_lesson(root: Path, tmp_path: Path) -> None:
+    """Started as whoever runs this test is, root in a container included."""
+    port = unused_port()
+    command = [sys.executable, "-m", "tinykit.cli", "lab", "notebooks", "--no-browser"]
+    with open(tmp_path / "log", "w+") as log:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], cwd=root, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            found, until = "", time.monotonic() + 90
+            while "/lab/tree/notebooks/01_" not in found:
+                assert process.poll() is None, found
+                assert time.monotonic() < until, found
+                time.sleep(0.2)
+                found = (tmp_path / "log").read_text()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab", timeout=60) as answer:
+                assert answer.status == 200
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 @pytest.mark.parametrize("package", ["unicorn", "flatbuffers"])

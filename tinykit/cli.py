@@ -178,13 +178,23 @@ def cmd_lab(args: argparse.Namespace) -> int:
     candidates = [Path(args.folder)] if args.folder else [
         Path("notebooks"), Path(__file__).resolve().parent.parent / "notebooks"
     ]  # fmt: skip
-    folder = next((c for c in candidates if c.is_dir()), None)
+    folder = next((c.resolve() for c in candidates if c.is_dir()), None)
     if folder is None:
         raise TinykitError(
             "no folder of lessons here; run this in a clone of the repository, or name the folder: "
             "tinykit lab FOLDER"
         )
-    command = [sys.executable, "-m", "jupyter", "lab", str(folder)]
+    command = [sys.executable, "-m", "jupyter", "lab"]
+    # lessons link to each other across folders, so the server's root is the folder above
+    first = next(iter(sorted(folder.glob("*.ipynb"))), folder)
+    command.append(f"--ServerApp.root_dir={folder.parent}")
+    command.append(f"--LabApp.default_url=/lab/tree/{first.relative_to(folder.parent).as_posix()}")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # as in most containers; Jupyter refuses otherwise
+    if args.port:
+        command.append(f"--port={args.port}")
+    if args.no_browser:
+        command.append("--no-browser")
     os.execv(command[0], command)
     return 0
 
@@ -275,6 +285,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = command("lab", cmd_lab, "JupyterLab on the lessons")
     sub.add_argument("folder", nargs="?")
+    sub.add_argument("--port", type=int)
+    sub.add_argument("--no-browser", action="store_true", help="only print the address")
     return parser
 
 
