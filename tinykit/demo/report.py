@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from tinykit import __version__
 from tinykit.demo import svg
 from tinykit.targets.boards import load as load_board
-from tinykit.targets.render import number
 
 if TYPE_CHECKING:
     from tinykit.demo.job import DemoResult
@@ -84,23 +83,8 @@ def report_html(result: DemoResult) -> str:
 
 def _table(result: DemoResult) -> str:
     table = result.comparison()
-    cell = "padding:4px 10px;text-align:right"
-    head = "".join(
-        f'<th class="{c.provenance}" style="{cell}" title="{escape(c.how, quote=True)}">'
-        f"{escape(c.name)}<br><small>{escape(c.unit)}<br>{c.provenance}</small></th>"
-        for c in table.columns
-    )
-    body = "".join(
-        f'<tr><th scope="row" style="padding:4px 10px;text-align:left">{escape(name)}</th>'
-        + "".join(f'<td style="{cell}">{number(costs.get(c.name))}</td>' for c in table.columns)
-        + "</tr>"
-        for name, costs in table.rows.items()
-    )
     notes = "".join(f"<p>{escape(n)}</p>" for n in table.notes)
-    return (
-        f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>{notes}"
-    )
+    return f'<div class="wide">{table.html_table()}</div>{notes}'
 
 
 def _totals(result: DemoResult, column: str) -> dict[str, float]:

@@ -60,24 +60,25 @@ class Comparison:
         lines = [f"on {self.target}", "", *table([*head, None, *body])]
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
-    def _repr_html_(self) -> str:
-        cell = "padding:2px 8px;text-align:right"
+    def html_table(self) -> str:
+        """The ``<table>`` alone; each heading's class is its column's provenance."""
+        cell = "padding:3px 9px;text-align:right"
         head = "".join(
-            f'<th style="{cell}" title="{escape(c.how, quote=True)}">{escape(c.name)}<br>'
-            f"<small>{escape(c.unit)}<br>{c.provenance}</small></th>"
+            f'<th class="{c.provenance}" style="{cell}" title="{escape(c.how, quote=True)}">'
+            f"{escape(c.name)}<br><small>{escape(c.unit)}<br>{c.provenance}</small></th>"
             for c in self.columns
         )
         body = "".join(
-            f'<tr><th style="padding:2px 8px;text-align:left">{escape(model)}</th>'
+            f'<tr><th scope="row" style="padding:3px 9px;text-align:left">{escape(model)}</th>'
             + "".join(f'<td style="{cell}">{number(costs.get(c.name))}</td>' for c in self.columns)
             + "</tr>"
             for model, costs in self.rows.items()
         )
+        return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _repr_html_(self) -> str:
         notes = "".join(f"<div>note: {escape(n)}</div>" for n in self.notes)
-        return (
-            f"<div><p><b>on {escape(self.target)}</b></p><table><thead><tr><th></th>{head}</tr>"
-            f"</thead><tbody>{body}</tbody></table>{notes}</div>"
-        )
+        return f"<div><p><b>on {escape(self.target)}</b></p>{self.html_table()}{notes}</div>"
 
 
 def compare(
