@@ -1,10 +1,10 @@
 """The C generator: a graph becomes readable C99 that needs neither malloc nor a C library.
 
-One function an op, called in order by ``<prefix>_invoke(arena)``; each sets nothing up, it calls a
-kernel with constant parameters. Kernels are C files of their own (``tinykit/engine/c``), shared by
-all ops and emitted only when used. Constants stand in ``<prefix>.c`` as ``static const`` arrays, so
-that they stay in flash. Since every op is a function, a generator is free to write code that is
-specialised to its one layer instead.
+One function a step (an op, or a chain of ops that one kernel computes), called in order by
+``<prefix>_invoke(arena)``. A step calls either a plain kernel with constant parameters, a C file of
+its own (``tinykit/engine/c``) shared by all ops and emitted only when used; or a function that a
+specialised kernel (`tinykit.engine.kernel`) wrote for the layer's shape, shared by steps with equal
+text. Constants stand in ``<prefix>.c`` as ``static const`` arrays, so that they stay in flash.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinykit.engine import ctext
+from tinykit.engine.arrange import Program, Step, arrange
+from tinykit.engine.cores import Core
+from tinykit.engine.options import Options
 from tinykit.engine.plan import MemoryPlan, aliased
-from tinykit.engine.plan import plan as make_plan
 from tinykit.graph import int4
 from tinykit.graph.errors import GraphError, UnsupportedOpError
 from tinykit.graph.ir import Graph, Op
@@ -38,15 +40,26 @@ class Sources:
     Attributes
     ----------
     files : text by file name; the ``.c`` files among them are what has to be compiled
-    symbols : for each op, the name of its function
+    symbols : for each op, the name of its function; empty for an op that is computed together with
+        the ones after it
     entry : the function that runs one inference, ``void entry(uint8_t *arena)``
-    plan : where in the arena inputs are put and outputs found
+    program : the steps, and where in the arena inputs are put and outputs found
     """
 
     files: dict[str, str]
     symbols: list[str]
     entry: str
-    plan: MemoryPlan
+    program: Program
+
+    @property
+    def plan(self) -> MemoryPlan:
+        return self.program.plan
+
+    @property
+    def marks(self) -> tuple[list[int], list[str]]:
+        """Positions of the ops that have a function of their own, and those functions' names."""
+        own = [i for i, symbol in enumerate(self.symbols) if symbol]
+        return own, [self.symbols[i] for i in own]
 
 
 @dataclass
@@ -60,6 +73,7 @@ class OpContext:
     constants: dict[tuple[str, bytes], str] = field(repr=False)
     texts: list[str] = field(repr=False)
     headers: list[str] = field(repr=False)
+    core: Core | None = None
 
     @property
     def op(self) -> Op:
@@ -120,13 +134,21 @@ class OpContext:
         raise UnsupportedOpError(self.op.kind, self.position, codegen.name, why)
 
 
-def generate(graph: Graph, plan: MemoryPlan | None = None, prefix: str = "model") -> Sources:
+def generate(
+    graph: Graph | Program,
+    prefix: str = "model",
+    core: str | Core | None = None,
+    options: Options | None = None,
+) -> Sources:
     """Write C for `graph`.
 
     Parameters
     ----------
-    plan : the arena's layout, made when not given
+    graph : or a `Program`, which says core and options itself
     prefix : what the generated files and symbols begin with
+    core : the Cortex-M core that the code is meant for; None for this machine. The C is portable
+        either way: where instructions are missing, functions of the same meaning stand in.
+    options : the techniques to use; all by default
 
     Raises
     ------
@@ -136,44 +158,89 @@ def generate(graph: Graph, plan: MemoryPlan | None = None, prefix: str = "model"
     """
     from tinykit.engine import kernels  # noqa: F401  (fills the table)
 
-    writers = [codegen.get(op.kind, position) for position, op in enumerate(graph.ops)]
-    plan = plan or make_plan(graph)
+    source = graph.graph if isinstance(graph, Program) else graph
+    for position, op in enumerate(source.ops):
+        codegen.get(op.kind, position)
+        _no_int4_activations(source, op, position)
+    program = graph if isinstance(graph, Program) else arrange(graph, core, options)
+    graph, plan = program.graph, program.plan
     prefix = ctext.identifier(prefix)
     constants: dict[tuple[str, bytes], str] = {}
     texts: list[str] = []
     headers: list[str] = []
-    functions, symbols = [], []
-    for position, (op, writer) in enumerate(zip(graph.ops, writers, strict=True)):
-        _no_int4_activations(graph, op, position)
-        ctx = OpContext(graph, plan, prefix, position, constants, texts, headers)
+    functions: list[str] = []
+    shared: dict[str, str] = {}
+    symbols = [""] * len(graph.ops)
+    for step in program.steps:
+        position = step.positions[-1]
+        op = graph.ops[position]
+        ctx = OpContext(graph, plan, prefix, position, constants, texts, headers, program.core)
         body = ""
         try:
-            if not aliased(graph, position):
-                body = writer(op, graph.ins(op), graph.outs(op), ctx)
+            if step.schedule is not None:
+                body = _call(program, step, ctx, shared, functions)
+            elif not aliased(graph, position):
+                body = codegen.get(op.kind)(op, graph.ins(op), graph.outs(op), ctx)
         except UnsupportedOpError as error:
             raise UnsupportedOpError(op.kind, position, codegen.name, error.why) from None
         except GraphError as error:  # tensors that do not go together, or collapsed scales
             raise UnsupportedOpError(op.kind, position, codegen.name, str(error)) from None
         symbol = f"{prefix}_op{position}_{ctext.identifier(op.kind)}"
-        symbols.append(symbol)
-        functions.append(_function(graph, op, position, symbol, body))
+        symbols[position] = symbol
+        functions.append(_function(graph, step, symbol, body))
     entry = f"{prefix}_invoke"
+    called = [symbol for symbol in symbols if symbol]
     parts = [
         f"/* {ctext.comment(graph.name)}: generated by tinykit. */\n",
         f'#include "{prefix}.h"\n' + "".join(f'#include "{name}.h"\n' for name in headers),
         *texts,
         *functions,
         f"void {entry}(uint8_t *arena)\n{{\n"
-        + "".join(f"    {symbol}(arena);\n" for symbol in symbols)
-        + ("" if symbols else "    (void)arena;\n")
+        + "".join(f"    {symbol}(arena);\n" for symbol in called)
+        + ("" if called else "    (void)arena;\n")
         + "}\n",
     ]
     files = {
-        f"{prefix}.h": _header(graph, plan, prefix, entry),
+        f"{prefix}.h": _header(graph, plan, prefix, entry, called),
         f"{prefix}.c": "\n".join(parts),
         **kernel_files(headers),
     }
-    return Sources(files, symbols, entry, plan)
+    return Sources(files, symbols, entry, program)
+
+
+def _call(
+    program: Program, step: Step, ctx: OpContext, shared: dict[str, str], functions: list[str]
+) -> str:
+    """The call of a step's specialised function, which is written unless an equal one exists."""
+    graph, plan = program.graph, program.plan
+    kernel, schedule = step.kernel, step.schedule
+    assert kernel is not None
+    assert schedule is not None
+    inner = {i for position in step.positions[:-1] for i in graph.ops[position].outputs}
+    reads = [
+        i
+        for position in step.positions
+        for i in graph.ops[position].inputs
+        if i is not None and i not in inner and not graph.tensors[i].is_const
+    ]
+    params, passed = [], []
+    for name, indices, const in (("in", reads, "const "), ("out", ctx.op.outputs, "")):
+        for n, i in enumerate(indices):
+            ctype = ctext.C_TYPES[graph.tensors[i].dtype]
+            params.append(f"{const}{ctype} *{name}{n or ''}")
+            passed.append(f"({const}{ctype} *)(arena + {plan.offsets[i]})")
+    if step.needs.scratch:
+        params.append("uint8_t *scratch")
+        passed.append(f"arena + {plan.scratch[step.positions[-1]]}")
+    body = kernel.write(program.layers(step), schedule, ctx)
+    key = ", ".join(params) + body
+    if key not in shared:
+        shared[key] = name = f"{ctx.prefix}_f{len(shared)}_{ctext.identifier(kernel.name)}"
+        functions.append(
+            f"/* {ctext.comment(str(schedule))} */\n"
+            f"static void {name}({', '.join(params)})\n{{\n{_indented(body)}}}\n"
+        )
+    return f"{shared[key]}({', '.join(passed)});"
 
 
 def kernel_files(families: Sequence[str]) -> dict[str, str]:
@@ -201,19 +268,25 @@ def _no_int4_activations(graph: Graph, op: Op, position: int) -> None:
             raise UnsupportedOpError(op.kind, position, codegen.name, "int4 activations")
 
 
-def _function(graph: Graph, op: Op, position: int, symbol: str, body: str) -> str:
-    lines = "".join(f"    {line}\n" if line else "\n" for line in body.rstrip("\n").split("\n"))
+def _indented(body: str) -> str:
+    return "".join(f"    {line}\n" if line else "\n" for line in body.rstrip("\n").split("\n"))
+
+
+def _function(graph: Graph, step: Step, symbol: str, body: str) -> str:
+    position = step.positions[-1]
+    lines = _indented(body)
     if "arena" not in body:
         lines = "    (void)arena;\n" + (lines if body else "")
-    makes = ", ".join(ctext.describe(t) for t in graph.outs(op))
+    makes = ", ".join(ctext.describe(t) for t in graph.outs(graph.ops[position]))
+    names = " and ".join(graph.op_name(p) for p in step.positions)
     same = " (shares its input's memory)" if aliased(graph, position) else ""
     return (
-        f"/* {ctext.comment(graph.op_name(position))} makes {ctext.comment(makes)}{same} */\n"
+        f"/* {ctext.comment(names)}: makes {ctext.comment(makes)}{same} */\n"
         f"__attribute__((noinline)) void {symbol}(uint8_t *arena)\n{{\n{lines}}}\n"
     )
 
 
-def _header(graph: Graph, plan: MemoryPlan, prefix: str, entry: str) -> str:
+def _header(graph: Graph, plan: MemoryPlan, prefix: str, entry: str, called: Sequence[str]) -> str:
     guard = f"TINYKIT_{prefix.upper()}_H"
     lines = []
     for what, indices in (("input", graph.inputs), ("output", graph.outputs)):
@@ -233,9 +306,6 @@ def _header(graph: Graph, plan: MemoryPlan, prefix: str, entry: str) -> str:
         "/* One inference: put the inputs at their offsets, call, read the outputs. Inputs do not\n"
         "   survive: their memory is used again. */\n"
         f"void {entry}(uint8_t *arena);\n"
-        + "".join(
-            f"void {prefix}_op{n}_{ctext.identifier(op.kind)}(uint8_t *arena);\n"
-            for n, op in enumerate(graph.ops)
-        )
+        + "".join(f"void {symbol}(uint8_t *arena);\n" for symbol in called)
         + "\n#endif\n"
     )

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from tinykit.engine.arrange import Program
 from tinykit.engine.build import compile_target
 from tinykit.engine.codegen import Sources, generate
 from tinykit.engine.cores import find_core
 from tinykit.engine.elf import Elf
 from tinykit.engine.io import read_outputs, write_inputs
+from tinykit.engine.options import Options
 from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.graph.ir import Graph
 
@@ -53,7 +55,8 @@ class Emulation:
     outputs : for each sample, the list of stored output arrays
     instructions : of the first sample's inference, from the call of the entry function to its
         return; None under QEMU, which does not count
-    per_op : the same by op, callees included; sums to `instructions`
+    per_op : the same by op, callees included; sums to `instructions`. Ops that are computed
+        together are counted at the last of them.
     counts : instructions of every sample's inference (clamping may make them differ slightly)
     flash, ram : `Flash` and `Ram`; the image holds the model and what it calls, no start-up code
     elf : the linked image
@@ -69,11 +72,12 @@ class Emulation:
 
 
 def emulate(
-    graph: Graph,
+    graph: Graph | Program,
     inputs: Sequence[Any],
     core: str = "cortex-m4",
     toolchain: str | None = "zig",
     emulator: str = "unicorn",
+    options: Options | None = None,
 ) -> Emulation:
     """Compile `graph` for a core, run it there on each sample, and measure.
 
@@ -84,25 +88,28 @@ def emulate(
     core : "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7" or "cortex-m33"
     toolchain : "zig" (the default, also for None) or "gcc"
     emulator : "unicorn", or "qemu", which must give the same outputs but counts nothing
+    options : the engine's techniques to use; all by default. A `Program` in place of a graph says
+        its own.
 
     Raises
     ------
     UnsupportedOpError, MissingToolError, BuildError, EmulationError
     """
-    return emulate_many([graph], [inputs], core, toolchain, emulator)[0]
+    return emulate_many([graph], [inputs], core, toolchain, emulator, options)[0]
 
 
 def emulate_many(
-    graphs: Sequence[Graph],
+    graphs: Sequence[Graph | Program],
     inputs: Sequence[Sequence[Any]],
     core: str = "cortex-m4",
     toolchain: str | None = "zig",
     emulator: str = "unicorn",
+    options: Options | None = None,
 ) -> list[Emulation]:
     """`emulate` for many graphs with a single run of the compiler; flash is that of the whole."""
     target = find_core(core)
     sources = [
-        generate(graph, prefix="model" if len(graphs) == 1 else f"model{n}")
+        generate(graph, "model" if len(graphs) == 1 else f"model{n}", target, options)
         for n, graph in enumerate(graphs)
     ]
     files = {name: text for source in sources for name, text in source.files.items()}
@@ -117,7 +124,8 @@ def emulate_many(
         from tinykit.engine.qemu import run_qemu
 
         results = []
-        for graph, source, samples in zip(graphs, sources, inputs, strict=True):
+        for source, samples in zip(sources, inputs, strict=True):
+            graph = source.program.graph
             outputs, stack = run_qemu(
                 graph, source, files, _samples(samples), target, toolchain or "zig"
             )
@@ -127,8 +135,8 @@ def emulate_many(
     if emulator != "unicorn":
         raise TinykitError(f"unknown emulator {emulator!r}; known are unicorn, qemu")
     return [
-        _on_unicorn(graph, source, _samples(samples), elf, target, flash, path)
-        for graph, source, samples in zip(graphs, sources, inputs, strict=True)
+        _on_unicorn(source, _samples(samples), elf, target, flash, path)
+        for source, samples in zip(sources, inputs, strict=True)
     ]
 
 
@@ -137,7 +145,6 @@ def _samples(samples: Sequence[Any]) -> list[list[np.ndarray]]:
 
 
 def _on_unicorn(
-    graph: Graph,
     source: Sources,
     samples: list[list[np.ndarray]],
     elf: Elf,
@@ -152,7 +159,9 @@ def _on_unicorn(
             f"the emulator unicorn is missing or does not load ({error}): "
             "pip install --force-reinstall unicorn"
         ) from None
-    machine = UnicornCore(elf, target, source.entry, source.symbols, source.plan.arena_bytes)
+    graph = source.program.graph
+    own, marks = source.marks
+    machine = UnicornCore(elf, target, source.entry, marks, source.plan.arena_bytes)
     outputs, counts, stack = [], [], 0
     per_op: list[int] = []
     for sample in samples:
@@ -161,7 +170,10 @@ def _on_unicorn(
         counts.append(machine.run())
         outputs.append(read_outputs(graph, source.plan, machine.read))
         stack = max(stack, machine.stack_bytes)
-        per_op = per_op or [int(n) for n in machine.per_op[: len(graph.ops)]]
+        if not per_op:
+            per_op = [0] * len(graph.ops)
+            for position, count in zip(own, machine.per_op, strict=False):
+                per_op[position] = int(count)
     ram = Ram(source.plan.arena_bytes, stack, elf.static_bytes)
     first = counts[0] if counts else None
     return Emulation(outputs, first, per_op, counts, flash, ram, path)

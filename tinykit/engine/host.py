@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinykit.engine.arrange import Program
 from tinykit.engine.build import compile_host
 from tinykit.engine.codegen import Sources, generate
 from tinykit.engine.io import read_outputs, write_inputs
+from tinykit.engine.options import Options
 from tinykit.engine.plan import ALIGNMENT, MemoryPlan
 from tinykit.graph.errors import GraphError
 from tinykit.graph.ir import Graph
@@ -45,6 +47,9 @@ class HostLibrary:
     graph : what to compile
     compiler : "zig" or "cc"; by default zig where it is installed
     flags : further compiler flags (sanitizers, say)
+    core : None for kernels that suit this machine; the name of a Cortex-M core for the very code
+        that is generated for it, its instructions replaced by functions of the same meaning
+    options : the engine's techniques to use; all by default
 
     Raises
     ------
@@ -52,10 +57,15 @@ class HostLibrary:
     """
 
     def __init__(
-        self, graph: Graph, compiler: str | None = None, flags: Sequence[str] = ()
+        self,
+        graph: Graph | Program,
+        compiler: str | None = None,
+        flags: Sequence[str] = (),
+        core: str | None = None,
+        options: Options | None = None,
     ) -> None:
-        self.graph = graph
-        self.sources: Sources = generate(graph)
+        self.sources: Sources = generate(graph, core=core, options=options)
+        self.graph = self.sources.program.graph
         files = {**self.sources.files, "batch.c": _BATCH}
         self.path = compile_host(files, flags, compiler)
         self._library = ctypes.CDLL(str(self.path))

@@ -14,9 +14,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tinykit.graph.ir import Graph
+
+if TYPE_CHECKING:
+    from tinykit.engine.arrange import Step
 
 #: every offset and the arena's size are multiples of this many bytes
 ALIGNMENT = 16
@@ -36,6 +40,7 @@ class MemoryPlan:
         graph inputs live from op 0, graph outputs to the last op
     live_bytes : for each op, bytes of the distinct buffers alive while it runs
     peak_op : position of the op at which most is alive; None in a graph without ops
+    scratch : byte offset of the scratch memory of a step, by the position of its last op
     """
 
     arena_bytes: int
@@ -43,6 +48,7 @@ class MemoryPlan:
     lifetimes: dict[int, tuple[int, int]]
     live_bytes: list[int]
     peak_op: int | None
+    scratch: dict[int, int] = field(default_factory=dict)
 
     @property
     def lower_bound(self) -> int:
@@ -63,16 +69,45 @@ class Buffer:
         return self.first <= other.last and other.first <= self.last
 
 
-def plan(graph: Graph) -> MemoryPlan:
-    """Lay out the activations of `graph`; deterministic."""
+def plan(graph: Graph, steps: Sequence[Step] | None = None, in_place: bool = True) -> MemoryPlan:
+    """Lay out the activations of `graph`; deterministic.
+
+    Parameters
+    ----------
+    steps : what computes it, with the memory that takes; by default one plain step an op
+    in_place : whether outputs may lie over inputs that are read for the last time, where the
+        kernels allow it
+    """
     lifetimes = find_lifetimes(graph)
+    inner: set[int] = set()
+    scratch_of: dict[int, int] = {}  # negative buffer name -> step's last op
+    for step in steps or ():
+        first, last = step.positions[0], step.positions[-1]
+        for position in step.positions[:-1]:
+            inner.update(graph.ops[position].outputs)
+        for position in step.positions:  # a chain reads its inputs and writes its output throughout
+            for i in (*graph.ops[position].inputs, *graph.ops[position].outputs):
+                if i in lifetimes:
+                    start, end = lifetimes[i]
+                    lifetimes[i] = (
+                        min(start, first) if i in graph.ops[last].outputs else start,
+                        max(end, last),
+                    )
+    lifetimes = {i: span for i, span in lifetimes.items() if i not in inner}
     buffers = _share(graph, lifetimes)
+    for step in steps or ():
+        if step.needs.scratch:
+            first, last = step.positions[0], step.positions[-1]
+            name = -1 - last
+            scratch_of[name] = last
+            buffers.append(Buffer((name,), _round_up(step.needs.scratch), first, last))
     live = [sum(b.size for b in buffers if b.first <= i <= b.last) for i in range(len(graph.ops))]
     places = place(buffers)
     offsets = {i: at for b, at in zip(buffers, places, strict=True) for i in b.tensors}
     total = max((at + b.size for b, at in zip(buffers, places, strict=True)), default=0)
     peak = max(range(len(live)), key=live.__getitem__) if live else None
-    return MemoryPlan(total, offsets, lifetimes, live, peak)
+    scratch = {last: offsets.pop(name) for name, last in scratch_of.items()}
+    return MemoryPlan(total, offsets, lifetimes, live, peak, scratch)
 
 
 def find_lifetimes(graph: Graph) -> dict[int, tuple[int, int]]:

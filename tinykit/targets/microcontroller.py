@@ -172,12 +172,12 @@ def count(graph: Graph, core: str) -> Counts:
 
 
 def _count(graph: Graph, core: str) -> Counts:
-    from tinykit.engine import emulate, generate, plan
+    from tinykit.engine import arrange, emulate, generate
     from tinykit.engine.errors import BuildError, EmulationError
 
     size = len(graph.ops)
     part = runnable_part(graph, generate)
-    layout = plan(graph)
+    layout = arrange(graph, core).plan
     nothing = Counts(
         None, (None,) * size, None, None, None, layout.arena_bytes, None, None,
         tuple(layout.live_bytes), part.missing,

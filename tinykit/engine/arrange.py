@@ -1,0 +1,165 @@
+"""From a graph to steps: which kernel computes which ops, by which schedule.
+
+Schedules come from `Options.schedules`, else from the table that the schedule search has written
+for the core (``tinykit/engine/schedules/CORE.json``, key to schedule), else the kernel of highest
+priority gives its best guess. Chains of ops are taken before single ops.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+
+from tinykit.engine.cores import Core, find_core
+from tinykit.engine.kernel import KERNELS, Kernel, Layers, Needs
+from tinykit.engine.layer import Layer, key_of
+from tinykit.engine.options import Options
+from tinykit.engine.plan import MemoryPlan, plan
+from tinykit.engine.schedule import Schedule
+from tinykit.graph.errors import GraphError
+from tinykit.graph.ir import Graph
+
+#: longest chain of ops that a kernel may fuse
+LONGEST = 3
+
+
+@dataclass(frozen=True)
+class Step:
+    """One function of the generated program.
+
+    Attributes
+    ----------
+    positions : the ops that it computes, a chain in order
+    schedule : of the specialised kernel; None where the plain kernel is called
+    needs : memory beside inputs and outputs
+    """
+
+    positions: tuple[int, ...]
+    schedule: Schedule | None = None
+    needs: Needs = field(default_factory=Needs)
+
+    @property
+    def kernel(self) -> Kernel | None:
+        return None if self.schedule is None else KERNELS[self.schedule.kernel]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph, the core it is meant for, and how it is computed there.
+
+    Attributes
+    ----------
+    core : None for this machine
+    """
+
+    graph: Graph
+    core: Core | None
+    options: Options
+    steps: tuple[Step, ...]
+    plan: MemoryPlan
+
+    def layers(self, step: Step) -> tuple[Layer, ...]:
+        return tuple(Layer(self.graph, position) for position in step.positions)
+
+
+def arrange(
+    graph: Graph, core: str | Core | None = None, options: Options | None = None
+) -> Program:
+    """Choose kernels and schedules for `graph` and lay out its memory; deterministic.
+
+    Parameters
+    ----------
+    core : name of a Cortex-M core, or None for this machine
+    """
+    options = options or Options()
+    target = find_core(core) if isinstance(core, str) else core
+    steps = tuple(_steps(graph, target, options))
+    return Program(graph, target, options, steps, plan(graph, steps, in_place=options.in_place))
+
+
+def candidates(layers: Layers, core: Core | None, options: Options) -> list[Schedule]:
+    """Every schedule that some kernel has for these layers; kernels of high priority first."""
+    from tinykit.engine import specialised  # noqa: F401  (fills the table)
+
+    kinds = [layer.kind for layer in layers]
+    serving = [
+        kernel
+        for kernel in KERNELS.values()
+        if len(kernel.kinds) == len(kinds)
+        and all(kind in known for kind, known in zip(kinds, kernel.kinds, strict=True))
+    ]
+    serving.sort(key=lambda kernel: -kernel.priority)
+    return [s for kernel in serving for s in kernel.schedules(layers, core, options)]
+
+
+def chains(graph: Graph, position: int) -> Iterator[tuple[Layer, ...]]:
+    """The chains that start at op `position`, the longest first, the op itself last."""
+    run = [position]
+    while len(run) < LONGEST and (follower := _only_reader(graph, run[-1])) == run[-1] + 1:
+        run.append(follower)
+    while run:
+        yield tuple(Layer(graph, p) for p in run)
+        run.pop()
+
+
+def _only_reader(graph: Graph, position: int) -> int | None:
+    """The one op that reads, once and as its first input, all that op `position` makes."""
+    made = graph.ops[position].outputs
+    if len(made) != 1 or made[0] in graph.outputs:
+        return None
+    readers = [p for p, op in enumerate(graph.ops) for i in op.inputs if i == made[0]]
+    if len(readers) != 1 or graph.ops[readers[0]].inputs[0] != made[0]:
+        return None
+    return readers[0]
+
+
+def _steps(graph: Graph, core: Core | None, options: Options) -> Iterator[Step]:
+    position = 0
+    while position < len(graph.ops):
+        step = _choose(graph, position, core, options) if options.specialise else None
+        step = step or Step((position,))
+        yield step
+        position = step.positions[-1] + 1
+
+
+def _choose(graph: Graph, position: int, core: Core | None, options: Options) -> Step | None:
+    for layers in chains(graph, position):
+        if len(layers) > 1 and not options.fuse:
+            continue
+        if any(t is not None and t.quant is None for x in layers for t in x.outs):
+            continue  # only integers are specialised
+        try:
+            chosen = _pick(layers, core, options)
+            if chosen is not None:
+                needs = KERNELS[chosen.kernel].needs(layers, chosen)
+        except GraphError:
+            continue  # collapsed scales and the like: the plain kernel says what is wrong
+        if chosen is not None:
+            return Step(tuple(layer.position for layer in layers), chosen, needs)
+    return None
+
+
+def _pick(layers: Layers, core: Core | None, options: Options) -> Schedule | None:
+    found = candidates(layers, core, options)
+    key = key_of(layers) if found else ""
+    for table in (options.schedules, _table(core) if options.use_table else {}):
+        if (known := table.get(key)) is not None and known in found:
+            return known
+    if not found or (len(layers) > 1 and KERNELS[found[0].kernel].priority < 0):
+        return None  # a fusion of negative priority is one that only a table may ask for
+    return found[0]
+
+
+@lru_cache
+def _table(core: Core | None) -> Mapping[str, Schedule]:
+    """The schedules that the engine ships with for this core."""
+    if core is None:
+        return {}
+    file = resources.files("tinykit.engine") / "schedules" / f"{core.name}.json"
+    if not file.is_file():
+        return {}
+    rows = json.loads(file.read_text(encoding="utf-8"))["schedules"]
+    return {key: Schedule.parse(text) for key, text in rows.items()}
