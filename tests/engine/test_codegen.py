@@ -82,7 +82,7 @@ def test_int4_weights_stay_packed() -> None:
         [b.op("fully_connected", [x, w], (1, 2), "int8", Quantization.per_tensor(0.2))]
     )
     (found,) = re.findall(
-        r"uint8_t \w+\[(\d+)\] = \{\s*([^}]*)\}", generate(graph).files["model.c"]
+        r"uint8_t \w+\[(\d+)\] = \{\s*([^}]*)\}", generate(graph).files["model_data.h"]
     )
     packed = [int(v) for v in found[1].split(",")]
     assert found[0] == "5"
@@ -96,7 +96,7 @@ def test_equal_constants_are_stored_once() -> None:
     table = np.arange(64, dtype=np.float32).reshape(1, 64)
     y = b.op("mul", [x, b.const(table)], (1, 64), "float32")
     y = b.op("mul", [y, b.const(table)], (1, 64), "float32")
-    text = generate(b.finish([y])).files["model.c"]
+    text = generate(b.finish([y])).files["model_data.h"]
     assert len(re.findall(r"static const float \w+\[64\]", text)) == 1
 
 
