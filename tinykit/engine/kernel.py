@@ -34,10 +34,14 @@ class Needs:
         at least this many bytes before it (``address(input) - address(output) >= lead``; 0: in
         place or anywhere before; negative: it may start later as well). Inputs that are not named
         must not share memory with the output. With more than one output none may be named.
+    grain : where output and input share memory, their distance must be a multiple of this many
+        bytes. (A kernel that goes channel by channel writes bytes of the same channel only if
+        whole pixels lie between the two.)
     """
 
     scratch: int = 0
     lead: dict[int, int] = field(default_factory=dict)
+    grain: int = 1
 
 
 class Kernel:
