@@ -7,6 +7,7 @@ from tinykit.nn.zoo.ds_cnn import ds_cnn
 from tinykit.nn.zoo.lenet import lenet
 from tinykit.nn.zoo.mlp import mlp
 from tinykit.nn.zoo.mobilenet import mobilenet
+from tinykit.nn.zoo.mobilenet_v1 import mobilenet_v1
 from tinykit.nn.zoo.resnet import resnet8
 
-__all__ = ["ds_cnn", "lenet", "mlp", "mobilenet", "resnet8"]
+__all__ = ["ds_cnn", "lenet", "mlp", "mobilenet", "mobilenet_v1", "resnet8"]
