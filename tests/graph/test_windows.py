@@ -26,7 +26,7 @@ def test_spans_against_enumeration(
     out = out_size(size, window, stride, padding, dilation)
     assume(out > 0)
     pad = pad_before(size, window, stride, out, dilation)
-    span = Span.of(size, window, stride, dilation, out)
+    span = Span.of(size, window, stride, dilation, out, pad)
 
     def sees(element: int) -> list[int]:
         return [o * stride + element * dilation - pad for o in range(out)]

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from tinykit.graph.errors import GraphError
-from tinykit.graph.fixedpoint import activation_range, conv_multipliers, pad_before
+from tinykit.graph.fixedpoint import activation_range, conv_multipliers, pad_first
 from tinykit.graph.ir import Graph, Op, Tensor
 
 
@@ -96,7 +96,8 @@ class Layer:
         for axis in (0, 1):
             size, out = self.in_hwc[axis], self.out_hwc[axis]
             window, stride, dilation = self.window[axis], self.strides[axis], self.dilations[axis]
-            before = pad_before(size, window, stride, out, dilation)
+            padding = self.op.attrs["padding"]
+            before = pad_first(padding, axis, size, window, stride, out, dilation)
             reach = (out - 1) * stride + (window - 1) * dilation + 1
             made += [before, max(reach - before - size, 0)]
         return made[0], made[1], made[2], made[3]

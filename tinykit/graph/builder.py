@@ -9,7 +9,7 @@ import numpy as np
 
 from tinykit.graph import ops  # noqa: F401  (fills the opset)
 from tinykit.graph.ir import Graph, Op, Quantization, Tensor
-from tinykit.graph.registry import OPSET
+from tinykit.graph.registry import spec_of
 
 
 class GraphBuilder:
@@ -78,8 +78,8 @@ class GraphBuilder:
         **attrs: Any,
     ) -> list[int]:
         """Append an op with several outputs. Attributes left out take the opset's defaults."""
-        if kind in OPSET:
-            attrs = {**OPSET[kind].attrs, **attrs}
+        if (spec := spec_of(kind)) is not None:
+            attrs = {**spec.attrs, **attrs}
         indices = [self.tensor(t) for t in outs]
         self.ops.append(Op(kind, tuple(inputs), tuple(indices), attrs, name or self._name(kind)))
         return indices

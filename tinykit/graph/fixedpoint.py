@@ -12,6 +12,8 @@ branch, which the PyPI build of tflite-micro is compiled with), and gemmlowp's `
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -171,19 +173,49 @@ def quantize_value(real: float, quant: Quantization | None) -> int:
     return int(quant.zero_point[0]) + int(round_half_away(quotient))
 
 
-def out_size(size: int, window: int, stride: int, padding: str, dilation: int = 1) -> int:
-    """Output length of a sliding window along one axis (SAME, VALID); 0 when none fits."""
+def out_size(size: int, window: int, stride: int, padding: Any, dilation: int = 1) -> int:
+    """Output length of a sliding window along one axis (SAME, VALID); 0 when none fits.
+
+    Parameters
+    ----------
+    padding : "same", "valid", or a pair: elements before and after
+    """
     if padding == "same":
         return -(-size // stride)
-    if padding != "valid":
+    reach = (window - 1) * dilation + 1
+    if isinstance(padding, tuple):
+        if not 0 <= min(padding) <= max(padding) < reach:
+            raise GraphError(f"a padding of {padding} for a window of {reach}")
+        size += sum(padding)
+    elif padding != "valid":
         raise GraphError(f"padding is 'same' or 'valid', not {padding!r}")
-    return max((size + stride - ((window - 1) * dilation + 1)) // stride, 0)
+    return max((size + stride - reach) // stride, 0)
 
 
 def pad_before(size: int, window: int, stride: int, out: int, dilation: int = 1) -> int:
     """Zeros put before the data along one axis; the odd one out goes after. 0 for VALID."""
     total = (out - 1) * stride + (window - 1) * dilation + 1 - size
     return max(total, 0) // 2
+
+
+def axis_padding(padding: Any, axis: int) -> Any:
+    """What `padding` ("same", "valid" or top, bottom, left, right) says about rows (axis 0) or
+    columns (1): the word, or elements before and after."""
+    if isinstance(padding, str):
+        return padding
+    if not isinstance(padding, tuple) or len(padding) != 4:
+        raise GraphError(f"padding is 'same', 'valid' or four numbers, not {padding!r}")
+    return padding[2 * axis : 2 * axis + 2]
+
+
+def pad_first(
+    padding: Any, axis: int, size: int, window: int, stride: int, out: int, dilation: int = 1
+) -> int:
+    """Elements of padding before the data along `axis`, whichever way `padding` is given."""
+    along = axis_padding(padding, axis)
+    if isinstance(along, tuple):
+        return int(along[0])
+    return pad_before(size, window, stride, out, dilation)
 
 
 def conv_multipliers(

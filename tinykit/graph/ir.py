@@ -247,9 +247,9 @@ class Graph:
     @property
     def unsupported(self) -> list[tuple[int, Op]]:
         """Position and op of every kind that is not in the opset."""
-        from tinykit.graph.registry import OPSET
+        from tinykit.graph.registry import spec_of
 
-        return [(i, op) for i, op in enumerate(self.ops) if op.kind not in OPSET]
+        return [(i, op) for i, op in enumerate(self.ops) if spec_of(op.kind) is None]
 
     @property
     def macs(self) -> int:
@@ -257,10 +257,10 @@ class Graph:
         return sum(self.op_macs(i) for i in range(len(self.ops)))
 
     def op_macs(self, index: int) -> int:
-        from tinykit.graph.registry import OPSET
+        from tinykit.graph.registry import spec_of
 
         op = self.ops[index]
-        spec = OPSET.get(op.kind)
+        spec = spec_of(op.kind)
         return 0 if spec is None else spec.macs(self.ins(op), self.outs(op), op.attrs)
 
     # -- doing ----------------------------------------------------------------------------------

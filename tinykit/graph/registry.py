@@ -32,7 +32,15 @@ class OpSpec:
     macs: CountMacs
 
 
+#: the ops that files may hold
 OPSET: dict[str, OpSpec] = {}
+#: ops that only rewrites of the engine put into a graph; no file has them
+INTERNAL: dict[str, OpSpec] = {}
+
+
+def spec_of(kind: str) -> OpSpec | None:
+    """The rule of an op, be it of the opset or internal; None for one that nobody knows."""
+    return OPSET.get(kind) or INTERNAL.get(kind)
 
 
 def define_op(
@@ -41,13 +49,16 @@ def define_op(
     arity: tuple[int, int],
     attrs: Mapping[str, Any] | None = None,
     macs: CountMacs | None = None,
+    internal: bool = False,
 ) -> Callable[[InferShapes], InferShapes]:
-    """Decorator: the function below is the shape rule of `kind`, which joins the opset."""
+    """Decorator: the function below is the shape rule of `kind`, which joins the opset (or, where
+    `internal`, the ops that no file has)."""
 
     def join(infer: InferShapes) -> InferShapes:
-        if kind in OPSET:
+        if spec_of(kind) is not None:
             raise ValueError(f"op {kind} is defined twice")
-        OPSET[kind] = OpSpec(kind, arity, dict(attrs or {}), infer, macs or (lambda *_: 0))
+        spec = OpSpec(kind, arity, dict(attrs or {}), infer, macs or (lambda *_: 0))
+        (INTERNAL if internal else OPSET)[kind] = spec
         return infer
 
     return join
@@ -64,14 +75,17 @@ class Backend:
     def __init__(self, name: str) -> None:
         self.name = name
         self._table: dict[str, Callable[..., Any]] = {}
+        self._internal: dict[str, Callable[..., Any]] = {}
         Backend.all[name] = self
 
-    def register(self, *kinds: str) -> Callable[[F], F]:
+    def register(self, *kinds: str, internal: bool = False) -> Callable[[F], F]:
+        """Decorator: the function below serves `kinds`. Iteration leaves out `internal` ones."""
+
         def join(function: F) -> F:
             for kind in kinds:
-                if kind in self._table:
+                if kind in self._table or kind in self._internal:
                     raise ValueError(f"{self.name} has {kind} twice")
-                self._table[kind] = function
+                (self._internal if internal else self._table)[kind] = function
             return function
 
         return join
@@ -83,10 +97,10 @@ class Backend:
         return iter(sorted(self._table))
 
     def get(self, kind: str, position: int | None = None) -> Callable[..., Any]:
-        try:
-            return self._table[kind]
-        except KeyError:
-            raise UnsupportedOpError(kind, position, self.name) from None
+        found = self._table.get(kind) or self._internal.get(kind)
+        if found is None:
+            raise UnsupportedOpError(kind, position, self.name)
+        return found
 
 
 #: (op, input tensors, output tensors, input arrays) -> output arrays
@@ -95,7 +109,8 @@ reference = Backend("the reference interpreter")
 
 def known_attrs(kind: str, attrs: Mapping[str, Any]) -> None:
     """Raise GraphError when `attrs` has a name that `kind` does not take, or lacks one."""
-    spec = OPSET[kind]
+    spec = spec_of(kind)
+    assert spec is not None
     if unknown := sorted(set(attrs) - set(spec.attrs)):
         raise GraphError(f"{kind} has no attribute {', '.join(unknown)}")
     if missing := sorted(set(spec.attrs) - set(attrs)):

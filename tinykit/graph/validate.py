@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def validate(graph: Graph) -> None:
     """Raise GraphError unless `graph` is in SSA form, in order, and agrees with its ops' rules."""
     from tinykit.graph import ops  # noqa: F401  (fills the opset)
-    from tinykit.graph.registry import OPSET, known_attrs
+    from tinykit.graph.registry import known_attrs, spec_of
 
     count = len(graph.tensors)
     for what, indices in (("input", graph.inputs), ("output", graph.outputs)):
@@ -41,7 +41,7 @@ def validate(graph: Graph) -> None:
             if i in ready:
                 raise GraphError(f"{where} makes tensor {graph.tensors[i].name!r} a second time")
             ready.add(i)
-        spec = OPSET.get(op.kind)
+        spec = spec_of(op.kind)
         if spec is None:
             continue
         fewest, most = spec.arity

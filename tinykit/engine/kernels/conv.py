@@ -9,7 +9,7 @@ import numpy as np
 
 from tinykit.engine import ctext
 from tinykit.engine.codegen import OpContext, codegen
-from tinykit.graph.fixedpoint import activation_range, conv_multipliers, pad_before
+from tinykit.graph.fixedpoint import activation_range, conv_multipliers, pad_first
 from tinykit.graph.ir import Op, Tensor
 
 
@@ -26,7 +26,9 @@ def window_fields(data: Tensor, output: Tensor, size: tuple[int, int], op: Op) -
             f"filter_{axis}": size[i],
             f"stride_{axis}": stride,
             f"dilation_{axis}": dilation,
-            f"pad_{axis}": pad_before(length, size[i], stride, made, dilation),
+            f"pad_{axis}": pad_first(
+                op.attrs["padding"], i, length, size[i], stride, made, dilation
+            ),
         }
     return fields | {"in_c": data.shape[3], "out_c": output.shape[3]}
 

@@ -16,11 +16,12 @@ import numpy as np
 from tinykit.graph.errors import GraphError, UnsupportedOpError
 from tinykit.graph.fixedpoint import (
     activation_range,
+    axis_padding,
     conv_multipliers,
     multiply_by_quantized_multiplier,
     multiply_by_quantized_multiplier_int64,
     out_size,
-    pad_before,
+    pad_first,
 )
 from tinykit.graph.ir import Op, Quantization, Tensor
 from tinykit.graph.registry import reference
@@ -87,7 +88,7 @@ def window_out(shape: Sequence[int], window: Pair, attrs: Mapping[str, Any]) -> 
             shape[1 + i],
             window[i],
             attrs["stride_" + "hw"[i]],
-            attrs["padding"],
+            axis_padding(attrs["padding"], i),
             attrs.get(f"dilation_{'hw'[i]}_factor", 1),
         )
         for i in (0, 1)
@@ -120,8 +121,8 @@ class Span:
     out: int
 
     @classmethod
-    def of(cls, size: int, window: int, stride: int, dilation: int, out: int) -> Span:
-        pad = pad_before(size, window, stride, out, dilation)
+    def of(cls, size: int, window: int, stride: int, dilation: int, out: int, pad: int) -> Span:
+        """`pad`: elements of padding before the first of the image."""
         last_position = (out - 1) * stride
         first = max(-(-(pad - last_position) // dilation), 0)
         stop = max(min((pad + size - 1) // dilation + 1, window), first)
@@ -146,16 +147,12 @@ Spans = tuple[Span, Span]
 
 def spans(shape: Sequence[int], window: Pair, out: Pair, attrs: Mapping[str, Any]) -> Spans:
     """The window's spans along height and width of an image of `shape` (N, H, W, C)."""
-    found = [
-        Span.of(
-            shape[1 + i],
-            window[i],
-            attrs["stride_" + "hw"[i]],
-            attrs.get(f"dilation_{'hw'[i]}_factor", 1),
-            out[i],
-        )
-        for i in (0, 1)
-    ]
+    found = []
+    for i in (0, 1):
+        size, stride = shape[1 + i], attrs["stride_" + "hw"[i]]
+        dilation = attrs.get(f"dilation_{'hw'[i]}_factor", 1)
+        pad = pad_first(attrs["padding"], i, size, window[i], stride, out[i], dilation)
+        found.append(Span.of(size, window[i], stride, dilation, out[i], pad))
     return found[0], found[1]
 
 
