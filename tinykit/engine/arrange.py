@@ -1,13 +1,15 @@
 """From a graph to steps: which kernel computes which ops, by which schedule.
 
 Schedules come from `Options.schedules`, else from the table that the schedule search has written
-for the core (``tinykit/engine/schedules/CORE.json``, key to schedule), else the kernel of highest
-priority gives its best guess. Chains of ops are taken before single ops.
+for the core (``tinykit/engine/schedules/CORE.json``, key to schedule; `NONE` for a chain that is
+slower than its ops apart), else the kernel of highest priority gives its best guess. Chains of ops
+are taken before single ops.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,9 +20,11 @@ from tinykit.engine.kernel import KERNELS, Kernel, Layers, Needs
 from tinykit.engine.layer import Layer, key_of
 from tinykit.engine.options import Options
 from tinykit.engine.plan import MemoryPlan, plan
-from tinykit.engine.schedule import Schedule
-from tinykit.graph.errors import GraphError
+from tinykit.engine.schedule import NONE, Schedule
+from tinykit.graph.errors import GraphError, TinykitError
 from tinykit.graph.ir import Graph
+
+log = logging.getLogger(__name__)
 
 #: longest chain of ops that a kernel may fuse
 LONGEST = 3
@@ -146,7 +150,10 @@ def _pick(layers: Layers, core: Core | None, options: Options) -> Schedule | Non
     found = candidates(layers, core, options)
     key = key_of(layers) if found else ""
     for table in (options.schedules, _table(core) if options.use_table else {}):
-        if (known := table.get(key)) is not None and known in found:
+        known = table.get(key)
+        if known == NONE:
+            return None
+        if known in found:
             return known
     if not found or (len(layers) > 1 and KERNELS[found[0].kernel].priority < 0):
         return None  # a fusion of negative priority is one that only a table may ask for
@@ -159,7 +166,25 @@ def _table(core: Core | None) -> Mapping[str, Schedule]:
     if core is None:
         return {}
     file = resources.files("tinykit.engine") / "schedules" / f"{core.name}.json"
-    if not file.is_file():
+    return read_table(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else {}
+
+
+def read_table(text: str, name: str) -> dict[str, Schedule]:
+    """A table of schedules by layer key; where it is damaged, a warning and what can be read.
+
+    A schedule only says which of several exact kernels is taken, so code made without a table is
+    slower but right.
+    """
+    try:
+        rows = json.loads(text)["schedules"]
+        items = list(rows.items())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("the table of schedules %s is damaged and left out: %r", name, error)
         return {}
-    rows = json.loads(file.read_text(encoding="utf-8"))["schedules"]
-    return {key: Schedule.parse(text) for key, text in rows.items()}
+    table = {}
+    for key, schedule in items:
+        try:
+            table[key] = Schedule.parse(schedule)
+        except (TinykitError, AttributeError) as error:
+            log.warning("the table of schedules %s has a damaged row, left out: %s", name, error)
+    return table

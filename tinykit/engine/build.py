@@ -91,8 +91,7 @@ def compile_target(
     ------
     MissingToolError, BuildError
     """
-    if toolchain not in TOOLCHAINS:
-        raise TinykitError(f"unknown toolchain {toolchain!r}; known are {', '.join(TOOLCHAINS)}")
+    _known(toolchain)
     script = c_source("link.ld")
     if toolchain == "zig":
         command = [*find_zig(), "cc", "-target", core.zig_target, f"-mcpu={core.zig_cpu}"]
@@ -189,6 +188,26 @@ def _compile(
 def c_source(name: str) -> str:
     """Text of a file in ``tinykit/engine/c``."""
     return (resources.files("tinykit.engine") / "c" / name).read_text(encoding="utf-8")
+
+
+def _known(toolchain: str) -> None:
+    if toolchain not in TOOLCHAINS:
+        raise TinykitError(f"unknown toolchain {toolchain!r}; known are {', '.join(TOOLCHAINS)}")
+
+
+def toolchain_version(toolchain: str) -> str:
+    """What tells one version of a toolchain from another.
+
+    Raises
+    ------
+    TinykitError
+        An unknown toolchain, or one that is not installed (MissingToolError).
+    """
+    _known(toolchain)
+    if toolchain == "zig":
+        find_zig()
+        return metadata.version("ziglang")
+    return _version(find_gcc())
 
 
 @lru_cache

@@ -9,7 +9,7 @@ from pathlib import Path
 
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 SHT_SYMTAB, SHT_NOBITS = 2, 8
-STT_FUNC = 2
+STT_OBJECT, STT_FUNC = 1, 2
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Elf:
     ----------
     sections : list of Section, those with memory
     functions : {name: (address, size)}, addresses without the Thumb bit
+    objects : {name: (address, size)} of arrays and other variables, constant ones included
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,6 +45,7 @@ class Elf:
 
         self.sections: list[Section] = []
         self.functions: dict[str, tuple[int, int]] = {}
+        self.objects: dict[str, tuple[int, int]] = {}
         for name, kind, flags, address, offset, size, link, *_ in heads:
             if flags & SHF_ALLOC and size:
                 data = b"" if kind == SHT_NOBITS else raw[offset : offset + size]
@@ -53,6 +55,8 @@ class Elf:
                     sym, value, length, info, _, _ = struct.unpack_from("<IIIBBH", raw, at)
                     if info & 15 == STT_FUNC:
                         self.functions[string(link, sym)] = (value & ~1, length)
+                    elif info & 15 == STT_OBJECT:
+                        self.objects[string(link, sym)] = (value, length)
         self._starts = sorted((at, name) for name, (at, _) in self.functions.items())
 
     def function_at(self, address: int) -> str | None:

@@ -43,3 +43,8 @@ class Schedule:
 
     def get(self, knob: str, default: Any = None) -> Any:
         return dict(self.knobs).get(knob, default)
+
+
+#: in a table or in `Options.schedules`: no specialised kernel; an op by its plain kernel, the ops
+#: of a chain apart
+NONE = Schedule("none")

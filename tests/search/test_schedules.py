@@ -1,0 +1,209 @@
+"""The schedule search: it finds the best, rejects what is wrong, and remembers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.engine.nets import residual
+from tests.search.conftest import Toy, relus
+from tinykit.engine import Options, arrange, emulate
+from tinykit.engine.arrange import read_table
+from tinykit.engine.cores import find_core
+from tinykit.engine.schedule import NONE, Schedule
+from tinykit.graph import TinykitError
+from tinykit.search import schedules as search
+from tinykit.search import tune
+from tinykit.search.sites import isolate, sites
+
+
+def only(tuning):  # type: ignore[no-untyped-def]
+    (choice,) = tuning.choices.values()
+    return choice
+
+
+def test_the_best_of_the_candidates_is_kept_and_used(toy: Toy) -> None:
+    toy.knobs = [{"step": 1}, {"step": 8}, {"step": 2}]
+    graph = relus(64)
+    tuning = tune(graph)
+    choice = only(tuning)
+    counts = {str(t.schedule): t.instructions for t in choice.trials}
+    assert set(counts) == {"toy:step=1", "toy:step=2", "toy:step=8", "none"}
+    assert choice.best == Schedule.of("toy", step=8)
+    assert choice.instructions == min(counts.values()) < choice.default_instructions
+    assert choice.default == Schedule.of("toy", step=1)
+    # the whole graph with the table costs what the search said
+    run = emulate(graph, [np.arange(-32, 32, dtype=np.int8).reshape(1, 64)],
+                  options=tuning.options(Options(use_table=False)))  # fmt: skip
+    assert run.per_op == [choice.instructions]
+
+
+def test_the_plain_kernel_is_kept_where_it_is_faster(toy: Toy) -> None:
+    toy.knobs = [{"step": 1, "waste": 100_000}]
+    tuning = tune(relus(16))
+    assert only(tuning).best == NONE
+    program = arrange(relus(16), "cortex-m4", tuning.options())
+    assert program.steps[0].schedule is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"), [(1, "3 outputs differ"), (2, "0x4"), (3, "failed on generated code")]
+)
+def test_a_schedule_that_fails_is_rejected_loudly(
+    toy: Toy, fault: int, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    toy.knobs = [{"step": 1}, {"step": 8, "fault": fault}, {"step": 4}]
+    with caplog.at_level(logging.ERROR, "tinykit.search"):
+        tuning = tune(relus(64))
+    ((key, trial),) = tuning.rejected
+    assert key == only(tuning).key
+    assert trial.schedule == Schedule.of("toy", step=8, fault=fault)
+    assert why in trial.error
+    assert only(tuning).best == Schedule.of("toy", step=4)
+    assert len(caplog.records) == 1
+    assert str(trial.schedule) in caplog.text
+
+
+def test_of_equally_fast_schedules_the_leanest_is_chosen(toy: Toy) -> None:
+    toy.knobs = [{"step": 8, "extra": 64}, {"step": 8}, {"step": 8, "extra": 16}]
+    choice = only(tune(relus(64)))
+    assert choice.best == Schedule.of("toy", step=8)
+    assert choice.best != choice.default
+
+
+def test_a_chain_is_fused_where_that_is_faster(toy: Toy, fused: Toy) -> None:
+    toy.knobs, fused.knobs = [{"step": 4}], [{"step": 4}]
+    graph = relus(64, ops=2)
+    tuning = tune(graph)
+    assert [str(s) for s in tuning.schedules.values()] == ["toy:step=4", "fused:step=4"]
+    assert len(arrange(graph, "cortex-m4", tuning.options()).steps) == 1
+
+
+def test_a_chain_that_is_slower_fused_stays_apart(toy: Toy, fused: Toy) -> None:
+    toy.knobs, fused.knobs = [{"step": 4}], [{"step": 4, "waste": 1000}]
+    graph = relus(64, ops=2)
+    tuning = tune(graph)
+    assert [str(s) for s in tuning.schedules.values()] == ["toy:step=4", "none"]
+    single, chain = tuning.choices.values()
+    assert chain.instructions == 2 * single.instructions
+    assert len(arrange(graph, "cortex-m4").steps) == 1
+    assert len(arrange(graph, "cortex-m4", tuning.options()).steps) == 2
+
+
+def test_layers_of_one_shape_are_counted_once_and_not_again(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.knobs = [{"step": 1}, {"step": 4}]
+    told: list[tuple[int, int, str]] = []
+    first = tune(relus(64, 64, 32), progress=lambda *now: told.append(now))
+    assert [(done, total) for done, total, _ in told] == [(0, 2), (1, 2), (2, 2)]
+    monkeypatch.setattr(search, "count", lambda *_: pytest.fail("counted again"))
+    assert tune(relus(32, 64)).schedules == first.schedules
+    with pytest.raises(pytest.fail.Exception):
+        tune(relus(64), core="cortex-m7")
+    with pytest.raises(pytest.fail.Exception):
+        tune(relus(64), options=Options(unroll=False))
+
+
+def test_only_what_is_new_is_counted(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.knobs = [{"step": 1}]
+    tune(relus(64))
+    toy.knobs = [{"step": 1}, {"step": 4}]
+    counted: list[Schedule] = []
+    real = search.count
+    monkeypatch.setattr(search, "count", lambda *a: counted.extend(a[1]) or real(*a))
+    assert only(tune(relus(64))).best == Schedule.of("toy", step=4)
+    assert counted == [Schedule.of("toy", step=4)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["", "{", "[]", '{"trials": 3}', '{"trials": [{}]}', '{"trials": [[1]]}',
+     '{"trials": [{"schedule": "x:y", "instructions": 1, "arena": 1, "flash": 1, "error": ""}]}'],
+)  # fmt: skip
+def test_a_damaged_cache_entry_is_counted_again(
+    toy: Toy, cache: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    toy.knobs = [{"step": 1}, {"step": 4}]
+    first = tune(relus(64))
+    (file,) = cache.iterdir()
+    whole = file.read_text()
+    file.write_text(damage)
+    assert tune(relus(64)) == first
+    assert "damaged" in caplog.text
+    assert file.read_text() == whole
+
+
+def test_a_model_without_tunable_layers_gives_an_empty_table(toy: Toy, tmp_path: Path) -> None:
+    tuning = tune(relus(64))
+    assert tuning.schedules == {}
+    tuning.write(tmp_path / "table.json")
+    assert read_table((tmp_path / "table.json").read_text(), "table") == {}
+
+
+def test_an_unknown_core_or_toolchain_is_told(toy: Toy) -> None:
+    with pytest.raises(TinykitError, match="no core is called 'cortex-m99'"):
+        tune(relus(8), core="cortex-m99")
+    with pytest.raises(TinykitError, match="unknown toolchain 'tcc'"):
+        tune(relus(8), toolchain="tcc")
+
+
+def test_tables_grow_and_are_read_by_the_engine(toy: Toy, tmp_path: Path) -> None:
+    toy.knobs = [{"step": 1}, {"step": 4}]
+    path = tmp_path / "schedules" / "cortex-m4.json"
+    one, other = tune(relus(64)), tune(relus(32))
+    one.write(path)
+    other.write(path)
+    table = read_table(path.read_text(), str(path))
+    assert table == {**one.schedules, **other.schedules}
+    assert json.loads(path.read_text())["made_with"]["toolchain"] == "zig"
+    path.write_text("{")
+    one.write(path)
+    assert read_table(path.read_text(), str(path)) == one.schedules
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [("", 0), ("[1]", 0), ("{}", 0), ('{"schedules": 1}', 0),
+     ('{"schedules": {"a": "toy:step=1", "b": "toy:step", "c": 7}}', 1)],
+)  # fmt: skip
+def test_a_damaged_table_is_told_and_left_out(
+    text: str, rows: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(read_table(text, "the file")) == rows
+    assert "the file" in caplog.text
+    assert "damaged" in caplog.text
+
+
+def test_rows_that_no_kernel_offers_are_passed_over(toy: Toy) -> None:
+    toy.knobs = [{"step": 1}]
+    graph = relus(16)
+    key = sites([graph], find_core("cortex-m4"), Options())[0].key
+    stale = Options(schedules={key: Schedule.of("toy", step=3)})
+    (step,) = arrange(graph, "cortex-m4", stale).steps
+    assert step.schedule == Schedule.of("toy", step=1)
+
+
+def test_a_part_of_a_graph_alone_computes_the_same() -> None:
+    graph = residual()
+    sample = np.random.default_rng(0).integers(-128, 128, graph.input.shape, dtype=np.int8)
+    whole = dict(enumerate(_activations(graph, sample)))
+    for start, stop in [(0, 1), (1, 3), (3, 4), (4, 6), (6, 8)]:
+        part = isolate(graph, range(start, stop))
+        made = {i for op in graph.ops[start:stop] for i in op.outputs}
+        reads = [i for op in graph.ops[start:stop] for i in op.inputs if i not in made]
+        inputs = [whole[i] for i in dict.fromkeys(reads) if not graph.tensors[i].is_const]
+        (out,) = part.run(*inputs)
+        assert np.array_equal(out, whole[graph.ops[stop - 1].outputs[0]])
+
+
+def _activations(graph, sample):  # type: ignore[no-untyped-def]
+    """Every tensor's value, None for constants."""
+    made = [i for op in graph.ops for i in op.outputs]
+    values = graph.replace(outputs=tuple(made)).run(sample)
+    known = {graph.inputs[0]: sample, **dict(zip(made, values, strict=True))}
+    return [known.get(i) for i in range(len(graph.tensors))]
