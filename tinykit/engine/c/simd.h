@@ -118,6 +118,13 @@ TK_INLINE int32_t tk_smmlar(int32_t a, int32_t b, int32_t c)
     return r;
 }
 
+TK_INLINE int32_t tk_smmla(int32_t a, int32_t b, int32_t c)
+{
+    int32_t r;
+    __asm__("smmla %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(c));
+    return r;
+}
+
 #undef TK_ONE
 #undef TK_TWO
 #undef TK_MAC
@@ -234,10 +241,15 @@ TK_INLINE int32_t tk_smmulr(int32_t a, int32_t b)
     return (int32_t)(((int64_t)a * b + 0x80000000LL) >> 32);
 }
 
-/* c + high word of a * b, rounded half up */
+/* c + high word of a * b, rounded half up; without r: rounded down */
 TK_INLINE int32_t tk_smmlar(int32_t a, int32_t b, int32_t c)
 {
     return tk_add32(tk_smmulr(a, b), c);
+}
+
+TK_INLINE int32_t tk_smmla(int32_t a, int32_t b, int32_t c)
+{
+    return tk_add32((int32_t)(((int64_t)a * b) >> 32), c);
 }
 
 #endif
@@ -246,7 +258,7 @@ TK_INLINE int32_t tk_smmlar(int32_t a, int32_t b, int32_t c)
    part of SSAT. */
 TK_INLINE int32_t tk_ssat8_asr(int32_t x, int shift)
 {
-#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP && defined(__OPTIMIZE__)
+#if defined(__ARM_FEATURE_SAT) && defined(__OPTIMIZE__)
     int32_t r;
     if (shift == 0)
         __asm__("ssat %0, #8, %1" : "=r"(r) : "r"(x) : "cc");
