@@ -75,6 +75,8 @@ class OpContext:
     texts: list[str] = field(repr=False)
     headers: list[str] = field(repr=False)
     core: Core | None = None
+    shared: dict[str, str] = field(default_factory=dict, repr=False)
+    functions: list[str] = field(default_factory=list, repr=False)
 
     @property
     def op(self) -> Op:
@@ -130,6 +132,19 @@ class OpContext:
             self.texts.append(ctext.structs(name, ctype, rows))
         return self.constants[key]
 
+    def function(self, name: str, params: str, body: str, note: str = "") -> str:
+        """Name of a static function of its own that the op's function can call; equal ones are
+        written once. `name` is what its name ends with."""
+        key = f"{name}({params}) {body}"
+        if key not in self.shared:
+            self.shared[key] = full = f"{self.prefix}_f{len(self.shared)}_{name}"
+            self.functions.append(
+                (f"/* {ctext.comment(note)} */\n" if note else "")
+                + "__attribute__((noinline))\n"
+                + f"static void {full}({params})\n{{\n{_indented(body)}}}\n"
+            )
+        return self.shared[key]
+
     def unsupported(self, why: str) -> NoReturn:
         """Give up on this op because of `why` (a variant that the C kernels lack)."""
         raise UnsupportedOpError(self.op.kind, self.position, codegen.name, why)
@@ -175,7 +190,10 @@ def generate(
     for step in program.steps:
         position = step.positions[-1]
         op = graph.ops[position]
-        ctx = OpContext(graph, plan, prefix, position, constants, texts, headers, program.core)
+        ctx = OpContext(
+            graph, plan, prefix, position, constants, texts, headers, program.core,
+            shared, functions,
+        )  # fmt: skip
         body = ""
         try:
             if step.schedule is not None:
