@@ -13,9 +13,12 @@ from tinykit.engine.arrange import Program
 from tinykit.engine.build import compile_target
 from tinykit.engine.codegen import Sources, generate
 from tinykit.engine.cores import find_core
+from tinykit.engine.cycles import CORES as TIMED
+from tinykit.engine.cycles import NOTHING, Cycles, cycles
 from tinykit.engine.elf import Elf
 from tinykit.engine.io import read_outputs, write_inputs
 from tinykit.engine.options import Options
+from tinykit.engine.overrun import STACK_BYTES
 from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.graph.ir import Graph
 
@@ -54,12 +57,14 @@ class Emulation:
     ----------
     outputs : for each sample, the list of stored output arrays
     instructions : of the first sample's inference, from the call of the entry function to its
-        return; None under QEMU, which does not count
+        return; None under a QEMU that has no plugins (it counts on Linux, up to QEMU 8.1)
     per_op : the same by op, callees included; sums to `instructions`. Ops that are computed
         together are counted at the last of them.
     counts : instructions of every sample's inference (clamping may make them differ slightly)
     flash, ram : `Flash` and `Ram`; the image holds the model and what it calls, no start-up code
     elf : the linked image
+    cycles : of the first sample's inference by op, modelled (see `tinykit.engine.cycles`); None
+        where they were not asked for or the core's timings are not known
     """
 
     outputs: list[list[np.ndarray]]
@@ -69,6 +74,7 @@ class Emulation:
     flash: Flash
     ram: Ram
     elf: Path
+    cycles: list[Cycles] | None = None
 
 
 def emulate(
@@ -76,8 +82,10 @@ def emulate(
     inputs: Sequence[Any],
     core: str = "cortex-m4",
     toolchain: str | None = "zig",
-    emulator: str = "unicorn",
+    emulator: str | None = None,
     options: Options | None = None,
+    timing: bool = False,
+    stack_bytes: int = STACK_BYTES,
 ) -> Emulation:
     """Compile `graph` for a core, run it there on each sample, and measure.
 
@@ -85,17 +93,25 @@ def emulate(
     ----------
     inputs : samples; each a list of stored arrays, one a graph input (or the array itself, for
         graphs with one input)
-    core : "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7" or "cortex-m33"
+    core : "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33" or "cortex-m55"
     toolchain : "zig" (the default, also for None) or "gcc"
-    emulator : "unicorn", or "qemu", which must give the same outputs but counts nothing
+    emulator : "unicorn", or "qemu", which must give the same outputs; by default unicorn, but for
+        cortex-m55 qemu, as Unicorn runs no Helium
     options : the engine's techniques to use; all by default. A `Program` in place of a graph says
         its own.
+    timing : whether to model cycles too
+    stack_bytes : what an inference may use of stack; more is an error
 
     Raises
     ------
-    UnsupportedOpError, MissingToolError, BuildError, EmulationError
+    UnsupportedOpError, MissingToolError, BuildError
+    EmulationError
+        The program wrote beyond its arena or stack, or over constants, or did not come to an end;
+        names the function.
     """
-    return emulate_many([graph], [inputs], core, toolchain, emulator, options)[0]
+    return emulate_many([graph], [inputs], core, toolchain, emulator, options, timing, stack_bytes)[
+        0
+    ]
 
 
 def emulate_many(
@@ -103,8 +119,10 @@ def emulate_many(
     inputs: Sequence[Sequence[Any]],
     core: str = "cortex-m4",
     toolchain: str | None = "zig",
-    emulator: str = "unicorn",
+    emulator: str | None = None,
     options: Options | None = None,
+    timing: bool = False,
+    stack_bytes: int = STACK_BYTES,
 ) -> list[Emulation]:
     """`emulate` for many graphs with a single run of the compiler; flash is that of the whole."""
     target = find_core(core)
@@ -120,22 +138,26 @@ def emulate_many(
         elf.bytes_of(execute=False, write=False),
         elf.bytes_of(execute=False, write=True),
     )
+    emulator = emulator or target.emulator
     if emulator == "qemu":
         from tinykit.engine.qemu import run_qemu
 
-        results = []
-        for source, samples in zip(sources, inputs, strict=True):
-            graph = source.program.graph
-            outputs, stack = run_qemu(
-                graph, source, files, _samples(samples), target, toolchain or "zig"
+        runs = run_qemu(
+            sources, files, [_samples(s) for s in inputs], target, toolchain or "zig", stack_bytes
+        )
+        return [
+            Emulation(
+                run.outputs, run.counts[0] if run.counts else None, run.per_op, run.counts, flash,
+                Ram(source.plan.arena_bytes, run.stack, elf.static_bytes), path,
             )
-            ram = Ram(source.plan.arena_bytes, stack, elf.static_bytes)
-            results.append(Emulation(outputs, None, None, None, flash, ram, path))
-        return results
+            for source, run in zip(sources, runs, strict=True)
+        ]  # fmt: skip
     if emulator != "unicorn":
         raise TinykitError(f"unknown emulator {emulator!r}; known are unicorn, qemu")
+    if target.unicorn is None:
+        raise TinykitError(f"Unicorn has no {target.name} (no Helium); take the emulator qemu")
     return [
-        _on_unicorn(source, _samples(samples), elf, target, flash, path)
+        _on_unicorn(source, _samples(samples), elf, target, flash, path, timing, stack_bytes)
         for source, samples in zip(sources, inputs, strict=True)
     ]
 
@@ -151,6 +173,8 @@ def _on_unicorn(
     target: Any,
     flash: Flash,
     path: Path,
+    timing: bool,
+    stack_bytes: int,
 ) -> Emulation:
     try:
         from tinykit.engine.unicorn_core import UnicornCore
@@ -159,15 +183,25 @@ def _on_unicorn(
             f"the emulator unicorn is missing or does not load ({error}): "
             "pip install --force-reinstall unicorn"
         ) from None
+    from tinykit.engine.trace import Recorder
+
     graph = source.program.graph
     own, marks = source.marks
-    machine = UnicornCore(elf, target, source.entry, marks, source.plan.arena_bytes)
+    machine = UnicornCore(
+        elf, target, source.entry, marks, source.plan.arena_bytes, stack_bytes=stack_bytes
+    )
     outputs, counts, stack = [], [], 0
     per_op: list[int] = []
+    recorder = Recorder(machine, len(marks)) if timing and target.name in TIMED else None
+    modelled: list[Cycles] | None = None
     for sample in samples:
         machine.paint()
         write_inputs(graph, source.plan, sample, machine.write)
         counts.append(machine.run())
+        if recorder is not None:
+            by_step = dict(zip(own, cycles(recorder.finish()), strict=False))
+            modelled = [by_step.get(position, NOTHING) for position in range(len(graph.ops))]
+            recorder = None
         outputs.append(read_outputs(graph, source.plan, machine.read))
         stack = max(stack, machine.stack_bytes)
         if not per_op:
@@ -176,4 +210,4 @@ def _on_unicorn(
                 per_op[position] = int(count)
     ram = Ram(source.plan.arena_bytes, stack, elf.static_bytes)
     first = counts[0] if counts else None
-    return Emulation(outputs, first, per_op, counts, flash, ram, path)
+    return Emulation(outputs, first, per_op, counts, flash, ram, path, modelled)
