@@ -6,13 +6,19 @@ import functools
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import SearchStrategy
 
 from tests.strategies import graphs
 from tinykit.graph import Graph, GraphBuilder, Quantization
 
 
-def collect(count: int, **kwargs: object) -> list[Graph]:
-    """The first `count` random graphs, always the same: many go into one run of the compiler."""
+def collect(
+    count: int, strategy: SearchStrategy[Graph] | None = None, **kwargs: object
+) -> list[Graph]:
+    """The first `count` random graphs, always the same: many go into one run of the compiler.
+
+    Of `strategy`, or of `tests.strategies.graphs` with these arguments.
+    """
     found: list[Graph] = []
 
     @settings(
@@ -23,7 +29,7 @@ def collect(count: int, **kwargs: object) -> list[Graph]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(graphs(**kwargs))  # type: ignore[arg-type]
+    @given(strategy if strategy is not None else graphs(**kwargs))  # type: ignore[arg-type]
     def grow(graph: Graph) -> None:
         found.append(graph)
 
