@@ -22,7 +22,7 @@ from tinykit.engine.arrange import Program, Step, arrange
 from tinykit.engine.cores import Core
 from tinykit.engine.headers import data, header
 from tinykit.engine.options import Options
-from tinykit.engine.plan import MemoryPlan, aliased
+from tinykit.engine.plan import MemoryPlan
 from tinykit.graph import int4
 from tinykit.graph.errors import GraphError, UnsupportedOpError
 from tinykit.graph.ir import Graph, Op
@@ -198,7 +198,7 @@ def generate(
         try:
             if step.schedule is not None:
                 body = _call(program, step, ctx, shared, functions)
-            elif not aliased(graph, position):
+            elif position not in plan.free:
                 body = codegen.get(op.kind)(op, graph.ins(op), graph.outs(op), ctx)
         except UnsupportedOpError as error:
             raise UnsupportedOpError(op.kind, position, codegen.name, error.why) from None
@@ -206,7 +206,7 @@ def generate(
             raise UnsupportedOpError(op.kind, position, codegen.name, str(error)) from None
         symbol = f"{prefix}_op{position}_{ctext.identifier(op.kind)}"
         symbols[position] = symbol
-        functions.append(_function(graph, step, symbol, body))
+        functions.append(_function(program, step, symbol, body))
     entry = f"{prefix}_invoke"
     called = [symbol for symbol in symbols if symbol]
     parts = [
@@ -293,14 +293,14 @@ def _indented(body: str) -> str:
     return "".join(f"    {line}\n" if line else "\n" for line in body.rstrip("\n").split("\n"))
 
 
-def _function(graph: Graph, step: Step, symbol: str, body: str) -> str:
-    position = step.positions[-1]
+def _function(program: Program, step: Step, symbol: str, body: str) -> str:
+    graph, position = program.graph, step.positions[-1]
     lines = _indented(body)
     if "arena" not in body:
         lines = "    (void)arena;\n" + (lines if body else "")
     makes = ", ".join(ctext.describe(t) for t in graph.outs(graph.ops[position]))
     names = " and ".join(graph.op_name(p) for p in step.positions)
-    same = " (shares its input's memory)" if aliased(graph, position) else ""
+    same = " (lies in memory already)" if position in program.plan.free else ""
     return (
         f"/* {ctext.comment(names)}: makes {ctext.comment(makes)}{same} */\n"
         f"__attribute__((noinline)) void {symbol}(uint8_t *arena)\n{{\n{lines}}}\n"
