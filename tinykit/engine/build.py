@@ -93,6 +93,8 @@ def compile_target(
     """
     _known(toolchain)
     script = c_source("link.ld")
+    for name, address in (("TK_FLASH", core.flash), ("TK_RAM", core.ram)):
+        script = script.replace(name, hex(address))
     if toolchain == "zig":
         command = [*find_zig(), "cc", "-target", core.zig_target, f"-mcpu={core.zig_cpu}"]
         tail: list[str] = []

@@ -1,29 +1,61 @@
-"""The same generated C on QEMU's boards: a second emulator, to check the first. Counts nothing."""
+"""The same generated C on QEMU's boards: a second emulator, and the one that has Helium.
+
+A small plugin counts instructions where QEMU and a compiler for this machine allow it.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import shutil
+import struct
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from tinykit.engine.build import c_source, compile_target
+from tinykit.engine import overrun
+from tinykit.engine.build import c_source, compile_host, compile_target
 from tinykit.engine.codegen import Sources
 from tinykit.engine.cores import CORES, Core
-from tinykit.engine.errors import EmulationError, TooBigError
+from tinykit.engine.elf import Elf
+from tinykit.engine.errors import BuildError, EmulationError, TooBigError
 from tinykit.engine.io import read_outputs, write_inputs
 from tinykit.graph.errors import MissingToolError, TinykitError
-from tinykit.graph.ir import Graph
 
-#: bytes of stack that are watched
-PAINTED = 32 * 1024
-#: RAM at 0x20000000 and flash at 0 of the MPS2 boards
+log = logging.getLogger(__name__)
+
+#: RAM of the board, of which the harness and the stack take a part
 MEMORY = 4 << 20
+RESERVED = 1 << 18
+STACK_MOST = 128 * 1024
 TIMEOUT = 600
+BEGIN, END = 0xFFFFFFFE, 0xFFFFFFFF  # as in c/qemu_plugin.c
+_RECORD = struct.Struct("<6I")  # struct tk_record of c/qemu_main.c
+
+
+@dataclass(frozen=True)
+class QemuRun:
+    """One model's samples under QEMU.
+
+    Attributes
+    ----------
+    outputs : for each sample, the stored output arrays
+    counts : instructions of each sample's inference; None where nothing counts
+    per_op : those of the first sample by op; None where nothing counts
+    stack : bytes of stack that inference used
+    """
+
+    outputs: list[list[np.ndarray]]
+    counts: list[int] | None
+    per_op: list[int] | None
+    stack: int
 
 
 def find_qemu() -> str:
@@ -42,14 +74,18 @@ def find_qemu() -> str:
 
 
 def run_qemu(
-    graph: Graph,
-    source: Sources,
+    sources: Sequence[Sources],
     files: Mapping[str, str],
-    samples: Sequence[Sequence[np.ndarray]],
+    samples: Sequence[Sequence[Sequence[np.ndarray]]],
     core: Core,
     toolchain: str,
-) -> tuple[list[list[np.ndarray]], int]:
-    """Outputs of each sample, and bytes of stack that inference used.
+    stack_bytes: int = overrun.STACK_BYTES,
+) -> list[QemuRun]:
+    """Run each model on its samples, all in one image.
+
+    Parameters
+    ----------
+    stack_bytes : what an inference may use; more is an error
 
     Raises
     ------
@@ -60,28 +96,137 @@ def run_qemu(
     TooBigError
         The model does not fit the board.
     EmulationError
-        The program did not come to its end.
+        The program wrote where it may not, or did not come to its end.
     """
-    qemu = find_qemu()
+    find_qemu()
     if core.qemu is None:
         known = ", ".join(c.name for c in CORES.values() if c.qemu)
         raise TinykitError(f"QEMU is used for {known}; for {core.name} take unicorn")
-    if source.plan.arena_bytes > MEMORY - (1 << 18) or graph.weight_bytes > MEMORY - (1 << 18):
-        raise TooBigError(f"the model does not fit QEMU's board of {MEMORY >> 20} MB")
-    sent: list[bytes] = []
-    for sample in samples:
-        write_inputs(graph, source.plan, sample, lambda _, raw: sent.append(raw))
-    harness = {
-        "qemu_main.c": c_source("qemu_main.c"),
-        "harness.h": _harness(graph, source, len(samples)),
-    }
-    elf = compile_target({**files, **harness}, core, "tk_reset", toolchain)
+    if not 0 < stack_bytes <= STACK_MOST:
+        raise TinykitError(f"a stack of {stack_bytes:,} bytes; at most {STACK_MOST:,} are watched")
+    flash = MEMORY // 2 if core.flash else MEMORY
+    for source in sources:
+        graph = source.program.graph
+        if source.plan.arena_bytes > MEMORY - RESERVED or graph.weight_bytes > flash - RESERVED:
+            raise TooBigError(f"the model does not fit QEMU's board of {MEMORY >> 20} MB")
+    machine = _Machine(sources, files, samples, core, toolchain, stack_bytes)
+    try:
+        return machine.run()
+    except _Overrun as found:
+        raise machine.locate(found) from None
+
+
+class _Overrun(EmulationError):
+    """What a record said, of which sample; still without the op's name."""
+
+    def __init__(self, what: str, advice: str, function: str | None, model: int, sample: int):
+        super().__init__(overrun.sentence(what, function, advice))
+        self.what, self.advice, self.function = what, advice, function
+        self.model, self.sample, self.step = model, sample, 0
+
+
+@dataclass
+class _Machine:
+    sources: Sequence[Sources]
+    files: Mapping[str, str]
+    samples: Sequence[Sequence[Sequence[np.ndarray]]]
+    core: Core
+    toolchain: str
+    stack_bytes: int
+    stepwise: bool = False  # one op at a time, overruns looked for after each
+
+    def run(self) -> list[QemuRun]:
+        harness = {
+            "qemu_main.c": c_source("qemu_main.c"),
+            "harness.h": _harness(self),
+        }
+        image = compile_target({**self.files, **harness}, self.core, "tk_reset", self.toolchain)
+        elf = Elf(image)
+        sent: list[bytes] = []
+        for source, samples in zip(self.sources, self.samples, strict=True):
+            for sample in samples:
+                write_inputs(
+                    source.program.graph, source.plan, sample, lambda _, raw: sent.append(raw)
+                )
+        marks = b"" if self.stepwise else _marks(self.sources, elf)
+        raw, counted, said = _start(str(self.core.qemu), image, b"".join(sent), marks)
+        return self._read(_Reader(raw, said), _Reader(counted, said) if counted else None, elf)
+
+    def _read(self, raw: _Reader, counted: _Reader | None, elf: Elf) -> list[QemuRun]:
+        results, first = [], 0
+        for number, (source, samples) in enumerate(zip(self.sources, self.samples, strict=True)):
+            outputs, counts, stack = [], [], 0
+            per_op: list[int] | None = None
+            own, _ = source.marks
+            for n in range(len(samples)):
+                used = self._check(raw.take(_RECORD.size), elf, number, n)
+                stack = max(stack, used)
+                outputs.append(read_outputs(source.program.graph, source.plan, raw.take_at))
+                if counted:
+                    rows = counted.counts(first, len(own))
+                    counts.append(sum(rows))
+                    if per_op is None:
+                        per_op = [0] * len(source.program.graph.ops)
+                        for position, count in zip(own, rows, strict=True):
+                            per_op[position] = count
+            first += len(own)
+            results.append(QemuRun(outputs, counts if counted else None, per_op, stack))
+        return results
+
+    def _check(self, record: bytes, elf: Elf, model: int, sample: int) -> int:
+        """Bytes of stack used, unless the record tells of something worse."""
+        stack, below, step, fault, program, address = _RECORD.unpack(record)
+        plan = self.sources[model].plan
+        what = advice = ""
+        if fault:
+            top = self.core.ram + MEMORY
+            what, advice = overrun.fault(
+                fault, address, top - plan.arena_bytes, plan.arena_bytes,
+                self.core.ram + RESERVED, self.stack_bytes,
+            )  # fmt: skip
+        elif below:
+            what, advice = overrun.below(below, plan.arena_bytes)
+        elif stack > self.stack_bytes:
+            what, advice = overrun.deep(stack, self.stack_bytes)
+        if what:
+            function = elf.function_at(program & ~1) if program else None
+            found = _Overrun(what, advice, function, model, sample)
+            found.step = step
+            raise found
+        return int(stack)
+
+    def locate(self, found: _Overrun) -> EmulationError:
+        """The same error, with the name of the op's function where that was not known."""
+        source = self.sources[found.model]
+        if found.function and "_invoke" not in found.function and not found.function.startswith(
+            "tk_"
+        ):
+            return EmulationError(str(found))
+        again = replace(
+            self, sources=[source], samples=[[self.samples[found.model][found.sample]]],
+            stepwise=True,
+        )  # fmt: skip
+        try:
+            again.run()
+        except _Overrun as repeated:
+            function = repeated.function or source.marks[1][repeated.step]
+            return EmulationError(overrun.sentence(repeated.what, function, repeated.advice))
+        except EmulationError:
+            pass
+        return EmulationError(str(found))
+
+
+def _start(machine: str, image: Path, sent: bytes, marks: bytes) -> tuple[bytes, bytes, str]:
+    """What the program wrote, what the plugin wrote, and what QEMU said."""
     with tempfile.TemporaryDirectory(prefix="tinykit-") as folder:
-        (Path(folder) / "in.bin").write_bytes(b"".join(sent))
+        (Path(folder) / "in.bin").write_bytes(sent)
+        (Path(folder) / "marks.bin").write_bytes(marks)
         command = [
-            qemu, "-M", core.qemu, "-kernel", str(elf), "-nographic", "-monitor", "none",
+            find_qemu(), "-M", machine, "-kernel", str(image), "-nographic", "-monitor", "none",
             "-serial", "none", "-semihosting-config", "enable=on,target=native",
         ]  # fmt: skip
+        if marks and (plugin := _plugin()):
+            command += ["-plugin", f"{plugin},marks=marks.bin,out=counts.bin"]
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, timeout=TIMEOUT, check=False,
@@ -89,14 +234,40 @@ def run_qemu(
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise EmulationError(f"QEMU did not finish within {TIMEOUT} s") from None
-        result = Path(folder) / "out.bin"
-        raw = result.read_bytes() if result.exists() else b""
-    reader = _Reader(raw, done.stderr.decode(errors="replace"))
-    outputs, stack = [], 0
-    for _ in samples:
-        stack = max(stack, int.from_bytes(reader.take(4), "little"))
-        outputs.append(read_outputs(graph, source.plan, lambda _, count: reader.take(count)))
-    return outputs, stack
+        made = [Path(folder) / name for name in ("out.bin", "counts.bin")]
+        raw, counted = (path.read_bytes() if path.exists() else b"" for path in made)
+        return raw, counted, done.stderr.decode(errors="replace")
+
+
+@lru_cache(maxsize=1)
+def _plugin() -> Path | None:
+    """The plugin that counts, or None where it cannot be built or QEMU speaks another version."""
+    said = subprocess.run(
+        [find_qemu(), "--version"], capture_output=True, text=True, timeout=60, check=False
+    ).stdout
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if sys.platform != "linux" or not (5, 0) <= version <= (8, 1):
+        log.info("instructions are not counted under QEMU %s", version)
+        return None
+    try:
+        return compile_host({"qemu_plugin.c": c_source("qemu_plugin.c")})
+    except (MissingToolError, BuildError) as error:
+        log.info("instructions are not counted under QEMU: %s", error)
+        return None
+
+
+def _marks(sources: Sequence[Sources], elf: Elf) -> bytes:
+    """Addresses at which the plugin starts, stops, and goes to the next op."""
+    rows = [(elf.functions["tk_returned"][0], END)]
+    index = 0
+    for source in sources:
+        rows.append((elf.functions[source.entry][0], BEGIN))
+        for symbol in source.marks[1]:
+            if symbol in elf.functions:  # a function of no effect may have been dropped
+                rows.append((elf.functions[symbol][0], index))
+            index += 1
+    return b"".join(struct.pack("<II", *row) for row in rows)
 
 
 class _Reader:
@@ -109,20 +280,50 @@ class _Reader:
         self.at += count
         return self.raw[self.at - count : self.at]
 
+    def take_at(self, _: int, count: int) -> bytes:
+        return self.take(count)
 
-def _harness(graph: Graph, source: Sources, samples: int) -> str:
-    def pairs(indices: Sequence[int]) -> str:
+    def counts(self, first: int, ops: int) -> list[int]:
+        """What the plugin wrote of one inference, for the ops numbered from `first`."""
+        lowest, highest = struct.unpack("<2Q", self.take(16))
+        rows = [0] * ops
+        if lowest <= highest:
+            width = highest - lowest + 1
+            rows[lowest - first : highest + 1 - first] = struct.unpack(
+                f"<{width}Q", self.take(8 * width)
+            )
+        return rows
+
+
+def _harness(machine: _Machine) -> str:
+    """harness.h: the models' tables for c/qemu_main.c."""
+
+    def pairs(name: str, source: Sources, indices: Sequence[int]) -> str:
+        tensors = source.program.graph.tensors
         rows = [
-            f"{{{source.plan.offsets[i]}, {graph.tensors[i].nbytes}}}, "
+            f"{{{source.plan.offsets[i]}, {tensors[i].nbytes}}}, "
             for i in indices
-            if not graph.tensors[i].is_const
+            if not tensors[i].is_const
         ]
-        return "".join(rows) + "{0, 0}"  # C has no arrays of length 0
+        return f"static const uint32_t {name}[][2] = {{{''.join(rows)}{{0, 0}}}}; "
 
+    includes, tables, models = [], [], []
+    for n, (source, samples) in enumerate(zip(machine.sources, machine.samples, strict=True)):
+        graph, entry = source.program.graph, source.entry
+        includes.append(f'#include "{entry.removesuffix("_invoke")}.h"\n')
+        steps = source.marks[1] if machine.stepwise else [entry]
+        tables.append(
+            f"static void (*const tk_steps{n}[])(uint8_t *) = {{{', '.join([*steps, '0'])}}}; "
+            + pairs(f"tk_inputs{n}", source, graph.inputs)
+            + pairs(f"tk_outputs{n}", source, graph.outputs)
+        )
+        models.append(
+            f"{{tk_steps{n}, tk_inputs{n}, tk_outputs{n}, {source.plan.arena_bytes}u, "
+            f"{len(samples)}u}}, "
+        )
     return (
-        f'#include "{source.entry.removesuffix("_invoke")}.h"\n'
-        f"#define TK_INVOKE {source.entry}\n#define TK_ARENA_BYTES {source.plan.arena_bytes}\n"
-        f"#define TK_SAMPLES {samples}u\n#define TK_PAINTED {PAINTED}\n"
-        f"#define TK_STACK_TOP {0x20000000 + MEMORY:#x}\n"  # the end of RAM
-        f"#define TK_INPUTS {pairs(graph.inputs)}\n#define TK_OUTPUTS {pairs(graph.outputs)}\n"
+        "".join(includes) + f"#define TK_TABLES {''.join(tables)}\n"
+        f"#define TK_MODELS {''.join(models)}\n"
+        f"#define TK_RAM {machine.core.ram:#x}u\n#define TK_FLASH {machine.core.flash:#x}u\n"
+        f"#define TK_V8M {int(machine.core.v8m)}\n#define TK_STACK_BYTES {machine.stack_bytes}u\n"
     )

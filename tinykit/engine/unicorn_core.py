@@ -18,6 +18,7 @@ import unicorn
 from unicorn import arm_const as arm
 from unicorn import unicorn_const as const
 
+from tinykit.engine import overrun
 from tinykit.engine.build import c_source, compile_host
 from tinykit.engine.cores import Core
 from tinykit.engine.elf import SHF_EXECINSTR, SHF_WRITE, Elf
@@ -30,7 +31,6 @@ PAGE = 0x1000
 RETURN = 0x0FFF0000  # where the entry function returns to; only the emulator's stop is there
 ARENA_TOP = 0x40000000  # the arena ends here, at an unmapped page: the first byte beyond faults
 STACK_TOP = 0x48000000
-STACK_BYTES = 64 * 1024
 PAINT = 0xA5
 #: largest arena that is emulated; no Cortex-M has as much memory
 ARENA_MOST = 64 << 20
@@ -65,6 +65,7 @@ class UnicornCore:
     marks : names of the functions of the ops, in order
     arena_bytes : size of the arena, a multiple of 16
     limit : instructions after which a run is stopped with an error
+    stack_bytes : what an inference may use of stack; more is an error
     native : whether to count in a compiled hook (30 to 100 times faster than in Python); falls
         back to Python where there is no compiler
     """
@@ -78,13 +79,18 @@ class UnicornCore:
         arena_bytes: int,
         limit: int = LIMIT,
         native: bool = True,
+        stack_bytes: int = overrun.STACK_BYTES,
     ) -> None:
+        if core.unicorn is None:
+            raise EmulationError(f"Unicorn has no {core.name}; take the emulator qemu")
         if arena_bytes > ARENA_MOST:
             raise EmulationError(
                 f"the activations need {arena_bytes:,} bytes at once; at most {ARENA_MOST:,} are "
                 "emulated. Make the input or the network smaller"
             )
         self.elf, self.core, self.limit = elf, core, limit
+        self.stack_limit = stack_bytes
+        self._stack_mapped = -(-stack_bytes // PAGE) * PAGE
         self.entry = elf.functions[entry][0]
         self.arena_bytes, self.arena = arena_bytes, ARENA_TOP - arena_bytes
         make: Any = unicorn.Uc  # its stubs lack the third parameter
@@ -96,6 +102,7 @@ class UnicornCore:
         self._map()
         self._prepare_counting(marks)
         self.fault: str | None = None
+        self._advice = ""  # what to do about the fault
         self.uc.hook_add(const.UC_HOOK_MEM_INVALID, self._on_fault)
         self.uc.hook_add(const.UC_HOOK_INTR, self._on_exception)
         hook = _native_hook() if native else None
@@ -122,11 +129,18 @@ class UnicornCore:
             self.uc.mem_map(ARENA_TOP - pages, pages, const.UC_PROT_READ | const.UC_PROT_WRITE)
         self._margin = pages - self.arena_bytes  # mapped bytes below the arena: checked after runs
         self.uc.mem_map(
-            STACK_TOP - STACK_BYTES, STACK_BYTES, const.UC_PROT_READ | const.UC_PROT_WRITE
+            STACK_TOP - self._stack_mapped,
+            self._stack_mapped,
+            const.UC_PROT_READ | const.UC_PROT_WRITE,
         )
         self.uc.mem_map(RETURN, PAGE, const.UC_PROT_ALL)
 
     def write(self, offset: int, raw: bytes) -> None:
+        if not 0 <= offset <= self.arena_bytes - len(raw):
+            raise EmulationError(
+                f"{len(raw):,} bytes at {offset:,} lie outside the arena of {self.arena_bytes:,} "
+                f"bytes. What to do: {overrun.PLAN_ADVICE}"
+            )
         self.uc.mem_write(self.arena + offset, raw)
 
     def read(self, offset: int, count: int) -> bytes:
@@ -137,7 +151,7 @@ class UnicornCore:
         self.uc.mem_write(
             self.arena - self._margin, bytes([PAINT]) * (self._margin + self.arena_bytes)
         )
-        self.uc.mem_write(STACK_TOP - STACK_BYTES, bytes([PAINT]) * STACK_BYTES)
+        self.uc.mem_write(STACK_TOP - self._stack_mapped, bytes([PAINT]) * self._stack_mapped)
         for section in self.elf.sections:
             if section.flags & SHF_WRITE:
                 self.uc.mem_write(section.address, section.data or bytes(section.size))
@@ -213,22 +227,16 @@ class UnicornCore:
         ------
         EmulationError
             Access outside the program's memory (a tensor written past the arena, a stack that
-            overflows, a null pointer), an undefined instruction, or too many instructions.
+            overflows, constants written, a null pointer), an undefined instruction, or too many
+            instructions. Names the function, and what to do.
         """
         counter = self._counter
         counter.total = counter.current = counter.exceeded = counter.stray = 0
         self.per_op[:] = 0
         self.fault = None
-        if self.core.fpu:
-            self.uc.reg_write(arm.UC_ARM_REG_FPEXC, 1 << 30)
-        self.uc.reg_write(arm.UC_ARM_REG_SP, STACK_TOP)
-        self.uc.reg_write(arm.UC_ARM_REG_LR, RETURN | 1)
-        self.uc.reg_write(arm.UC_ARM_REG_R0, self.arena)
-        error = ""
-        try:
-            self.uc.emu_start(self.entry | 1, RETURN)
-        except unicorn.UcError as caught:
-            error = str(caught)
+        self._advice = ""
+        before = self.read(0, self.arena_bytes)
+        error = self._start()
         pc = self.uc.reg_read(arm.UC_ARM_REG_PC)
         if counter.exceeded:
             raise EmulationError(
@@ -238,20 +246,67 @@ class UnicornCore:
         if counter.stray:
             raise EmulationError(f"jumped to 0x{counter.stray:08x}, where no code is")
         if self.fault or error:
-            raise EmulationError(f"{self.fault or error} in {self._where(pc)}")
+            what = f"{self.fault or error} in {self._where(pc)}"
+            raise EmulationError(overrun.sentence(what, None, self._advice))
         if pc & ~1 != RETURN:
             raise EmulationError(f"stopped before the end in {self._where(pc)}")
-        below = self.uc.mem_read(self.arena - self._margin, self._margin)
-        if bytes(below).strip(bytes([PAINT])):
-            raise EmulationError("memory just below the arena was written")
+        self._look_for_overruns(before)
         return int(counter.total)
+
+    def _start(self) -> str:
+        """Call the entry function; what Unicorn says went wrong."""
+        if self.core.fpu:
+            self.uc.reg_write(arm.UC_ARM_REG_FPEXC, 1 << 30)
+        self.uc.reg_write(arm.UC_ARM_REG_SP, STACK_TOP)
+        self.uc.reg_write(arm.UC_ARM_REG_LR, RETURN | 1)
+        self.uc.reg_write(arm.UC_ARM_REG_R0, self.arena)
+        try:
+            self.uc.emu_start(self.entry | 1, RETURN)
+        except unicorn.UcError as caught:
+            return str(caught)
+        return ""
+
+    # -- overruns -------------------------------------------------------------------------------
+
+    def _look_for_overruns(self, before: bytes) -> None:
+        """Memory is protected by pages: what lies between a page's edge and the arena, or the end
+        of the stack, is painted, and looked at here. `before` is the arena as the run found it."""
+        below = bytes(self.uc.mem_read(self.arena - self._margin, self._margin))
+        written = len(below.lstrip(bytes([PAINT])))
+        if written:
+            what, advice = overrun.below(written, self.arena_bytes)
+            edges = (self.arena - self._margin, self.arena)
+        elif self.stack_bytes > self.stack_limit:
+            what, advice = overrun.deep(self.stack_bytes, self.stack_limit)
+            edges = (STACK_TOP - self._stack_mapped, STACK_TOP - self.stack_limit)
+        else:
+            return
+        raise EmulationError(overrun.sentence(what, self._who_writes(*edges, before), advice))
+
+    def _who_writes(self, first: int, end: int, before: bytes) -> str | None:
+        """The function that writes there: the run is made once more, with all writes watched."""
+        self.paint()
+        self.write(0, before)
+        found: list[int] = []
+
+        def watch(uc: unicorn.Uc, _: int, address: int, size: int, value: int, __: object) -> None:
+            if address < end and address + size > first and not found:
+                found.append(uc.reg_read(arm.UC_ARM_REG_PC))
+                uc.emu_stop()
+
+        handle = self.uc.hook_add(const.UC_HOOK_MEM_WRITE, watch)
+        self._start()
+        self.uc.hook_del(handle)
+        return self._where(found[0]) if found else None
 
     @property
     def stack_bytes(self) -> int:
         """Stack used since `paint`, from the deepest byte that lost its paint."""
-        stack = np.frombuffer(self.uc.mem_read(STACK_TOP - STACK_BYTES, STACK_BYTES), np.uint8)
+        stack = np.frombuffer(
+            self.uc.mem_read(STACK_TOP - self._stack_mapped, self._stack_mapped), np.uint8
+        )
         changed = np.flatnonzero(stack != PAINT)
-        return STACK_BYTES - int(changed[0]) if changed.size else 0
+        return self._stack_mapped - int(changed[0]) if changed.size else 0
 
     def _where(self, pc: int) -> str:
         name = self.elf.function_at(pc & ~1)
@@ -266,21 +321,13 @@ class UnicornCore:
             const.UC_MEM_READ_UNMAPPED: "read",
             const.UC_MEM_READ_PROT: "read",
         }.get(access, "fetched code from")
-        self.fault = f"{kind} {size} bytes at 0x{address:08x}, {self._region(address)},"
+        where, self._advice = overrun.place(
+            address, self.arena, self.arena_bytes, STACK_TOP, self.stack_limit
+        )
+        if any(x.address <= address < x.address + x.size for x in self.elf.sections):
+            where, self._advice = "memory that may not be written", overrun.CONSTANT_ADVICE
+        self.fault = f"{kind} {size} bytes at 0x{address:08x}, {where},"
         return False
-
-    def _region(self, address: int) -> str:
-        if ARENA_TOP <= address < ARENA_TOP + (1 << 20):
-            return f"{address - ARENA_TOP} bytes past the end of the arena"
-        if self.arena - (2 << 20) < address < self.arena:
-            return f"{self.arena - address} bytes below the arena"
-        if STACK_TOP - (1 << 20) < address < STACK_TOP - STACK_BYTES:
-            return f"below the stack of {STACK_BYTES} bytes (stack overflow)"
-        if address < PAGE:
-            return "a null pointer"
-        if any(s.address <= address < s.address + s.size for s in self.elf.sections):
-            return "memory that may not be written"
-        return "where no memory is"
 
     def _on_exception(self, uc: unicorn.Uc, number: int, _: object) -> None:
         self.fault = self.fault or f"raised exception {number}"
