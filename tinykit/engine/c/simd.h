@@ -39,6 +39,13 @@ TK_INLINE void tk_store16(void *at, uint32_t half)
     __builtin_memcpy(at, &kept, 2);
 }
 
+/* No access to memory moves across this. gcc takes loads together ahead of the arithmetic, which is
+   right until there are more loaded words than registers. */
+TK_INLINE void tk_in_order(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
 /* -- halves as integers (the compiler knows them; no instruction of their own) */
 
 TK_INLINE int32_t tk_low(uint32_t x)
