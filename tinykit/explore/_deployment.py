@@ -72,11 +72,11 @@ def from_table(net: Net, board: Board) -> Deployment:
         layers=net.layers,
         macs=net.macs,
         instructions=cost.per_op,
-        live_bytes=net.live_bytes,
-        tensors=net.tensors,
-        arena_bytes=net.arena_bytes,
+        live_bytes=cost.live_bytes,
+        tensors=cost.tensors,
+        arena_bytes=cost.arena_bytes,
         flash_bytes=cost.flash_bytes,
-        sram_bytes=net.arena_bytes + cost.stack + cost.static,
+        sram_bytes=cost.sram_bytes,
         total_instructions=cost.instructions,
         milliseconds=board.milliseconds(cost.instructions),
         fit=fit_on(net, board),
@@ -86,11 +86,10 @@ def from_table(net: Net, board: Board) -> Deployment:
 def fit_on(net: Net, board: Board) -> Fit:
     """Whether a network of the table fits `board`, by how much, and which layer is the peak."""
     cost = net.cores[board.core.name]
-    sram = net.arena_bytes + cost.stack + cost.static
     budgets = []
     for memory, need, have, by_op in (
         ("flash", cost.flash_bytes, board.flash_bytes, net.constant_bytes),
-        ("sram", sram, board.sram_bytes, net.live_bytes),
+        ("sram", cost.sram_bytes, board.sram_bytes, cost.live_bytes),
     ):
         peak = max(range(len(by_op)), key=by_op.__getitem__)
         budgets.append(Budget(memory, need, have, net.layers[peak], by_op[peak]))
@@ -99,10 +98,11 @@ def fit_on(net: Net, board: Board) -> Fit:
 
 def from_graph(graph: Graph, board: Board, name: str) -> Deployment:
     """Any graph on `board`: generates C, builds it and runs it on the emulated core (slow)."""
-    from tinykit.engine.plan import plan
+    from tinykit.engine import arrange
 
     profile = board.profile(graph, name)
     middle = profile.estimated_ms
+    program = arrange(graph, board.core.name)
     low, high = profile.ranges.get("estimated_ms", (0.0, 0.0))
     layers = numbered([row.name for row in profile.layers], [row.op for row in profile.layers])
     return Deployment(
@@ -111,8 +111,8 @@ def from_graph(graph: Graph, board: Board, name: str) -> Deployment:
         macs=tuple(_int(row.macs) for row in profile.layers),
         instructions=tuple(_int(row.instructions) for row in profile.layers),
         live_bytes=tuple(_int(row.sram_bytes) for row in profile.layers),
-        tensors=tuple(lives(graph)),
-        arena_bytes=plan(graph).arena_bytes,
+        tensors=tuple(lives(program)),
+        arena_bytes=program.plan.arena_bytes,
         flash_bytes=_int(profile.flash_bytes),
         sram_bytes=_int(profile.sram_bytes),
         total_instructions=_int(profile.instructions),

@@ -17,7 +17,7 @@ from tinykit.graph.errors import TinykitError
 from tinykit.plots.memory import Life
 
 #: raised when the shape of the file changes
-FORMAT = 1
+FORMAT = 2
 
 
 class TableError(TinykitError, ValueError):
@@ -26,7 +26,10 @@ class TableError(TinykitError, ValueError):
 
 @dataclass(frozen=True)
 class CoreCost:
-    """What the generated C of a network costs on one core: instructions and bytes, counted."""
+    """What the generated C of a network costs on one core: instructions and bytes, counted.
+
+    The arena is the core's own too: kernels differ in the memory they work in.
+    """
 
     instructions: int
     per_op: tuple[int, ...]
@@ -35,10 +38,17 @@ class CoreCost:
     data: int
     stack: int
     static: int
+    live_bytes: tuple[int, ...]
+    tensors: tuple[Life, ...]
+    arena_bytes: int
 
     @property
     def flash_bytes(self) -> int:
         return self.code + self.constants + self.data
+
+    @property
+    def sram_bytes(self) -> int:
+        return self.arena_bytes + self.stack + self.static
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class Net:
     width, pruning : multiplier of the channels; share that was pruned away
     bits, method : of the weights, 32 is float; "ptq", "qat", or "" for float
     accuracies : on the test set in [0, 1], one for each seed; measured
-    layers, macs, constant_bytes, live_bytes : one entry a layer (of the first seed's network)
+    layers, macs, constant_bytes : one entry a layer (of the first seed's network)
     """
 
     width: float
@@ -61,9 +71,6 @@ class Net:
     layers: tuple[str, ...]
     macs: tuple[int, ...]
     constant_bytes: tuple[int, ...]
-    live_bytes: tuple[int, ...]
-    tensors: tuple[Life, ...]
-    arena_bytes: int
     cores: Mapping[str, CoreCost]
 
     @property
@@ -123,16 +130,15 @@ def parse(raw: Mapping[str, Any]) -> Table:
             layers=tuple(row["layers"]),
             macs=tuple(row["macs"]),
             constant_bytes=tuple(row["constant_bytes"]),
-            live_bytes=tuple(row["live_bytes"]),
-            tensors=tuple(Life(*t) for t in row["tensors"]),
-            arena_bytes=row["arena_bytes"],
-            cores={
-                core: CoreCost(**{**cost, "per_op": tuple(cost["per_op"])})
-                for core, cost in row["cores"].items()
-            },
+            cores={core: _cost(cost) for core, cost in row["cores"].items()},
         )
         nets[net.key] = net
     return Table(raw["about"], nets)
+
+
+def _cost(raw: Mapping[str, Any]) -> CoreCost:
+    lists = {name: tuple(raw[name]) for name in ("per_op", "live_bytes")}
+    return CoreCost(**{**raw, **lists, "tensors": tuple(Life(*t) for t in raw["tensors"])})
 
 
 @cache

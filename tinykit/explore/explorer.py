@@ -156,6 +156,10 @@ class Explorer(ABC, Generic[R]):
     def text(self, result: R) -> str:
         """What the figures show, in words and numbers with units and provenance."""
 
+    def panels(self, result: R) -> dict[str, str]:
+        """Texts shown side by side under the figures, by title: code, listings."""
+        return {}
+
     def instant(self, settings: Settings) -> bool:
         """Whether `compute` will answer within a few milliseconds; else it runs off the main
         thread, with progress."""

@@ -51,6 +51,7 @@ class FigureView(anywidget.AnyWidget):
     readout : what the figures show, in words; announced by screen readers when it changes
     status : {"work": text, "fraction": 0..1 or None} while something runs,
         {"error": text} when something went wrong, both may stand together
+    panels : title -> text shown as it stands, in a fixed-width font
     turn : number of the turn of the knobs that is shown
     """
 
@@ -60,17 +61,25 @@ class FigureView(anywidget.AnyWidget):
     figures = traitlets.Dict().tag(sync=True)
     readout = traitlets.Unicode("").tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
+    panels = traitlets.Dict().tag(sync=True)
     turn = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self.on_msg(self._answer)
 
-    def show(self, figures: Mapping[str, Any], readout: str, turn: int) -> None:
+    def show(
+        self,
+        figures: Mapping[str, Any],
+        readout: str,
+        turn: int,
+        panels: Mapping[str, str] | None = None,
+    ) -> None:
         """Show the outcome of a turn: one message, whatever the number of figures."""
         with self.hold_sync():
             self.figures = plain(figures)
             self.readout = readout
+            self.panels = dict(panels or {})
             self.status = {}
             self.turn = turn
 

@@ -69,7 +69,8 @@ class ExplorerView(widgets.VBox):
 
         def work(tick: Any) -> Any:
             result = self.explorer.compute(settings, tick)
-            return self.explorer.figures(result), self.explorer.text(result)
+            explorer = self.explorer
+            return explorer.figures(result), explorer.text(result), explorer.panels(result)
 
         self._turns.start(work, instant=instant)
 
@@ -80,8 +81,8 @@ class ExplorerView(widgets.VBox):
     # -- told by Turns --------------------------------------------------------------------------
 
     def done(self, turn: int, result: Any) -> None:
-        figures, text = result
-        self.figures.show(figures, text, turn)
+        figures, text, panels = result
+        self.figures.show(figures, text, turn, panels)
 
     def failed(self, turn: int, error: Exception) -> None:
         if isinstance(error, TinykitError):

@@ -20,6 +20,8 @@ def layer_bars(
     title: str,
     subtitle: str,
     unit: str,
+    reference: Sequence[float | None] | None = None,
+    reference_name: str = "",
     **layout: Any,
 ) -> go.Figure:
     """Horizontal bars, first layer on top; the most expensive one stands out.
@@ -29,6 +31,7 @@ def layer_bars(
     names : of the layers, unique, in execution order
     values : cost of each; None where it is unknown (its bar says so)
     unit : axis title, with the unit
+    reference : the same cost under other circumstances, as marks; `reference_name` says which
     """
     known = [v or 0 for v in values]
     total = sum(known)
@@ -56,11 +59,30 @@ def layer_bars(
         "hoverinfo": "text",
         "showlegend": False,
     }
+    traces = [bars]
+    reach = peak
+    if reference is not None:
+        marks = [(name, v) for name, v in zip(names, reference, strict=True) if v is not None]
+        reach = max([peak, *(v for _, v in marks)])
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": reference_name,
+                "x": [v for _, v in marks],
+                "y": [name for name, _ in marks],
+                "marker": {"symbol": "diamond", "size": 9, "color": GREY},
+                "hovertext": [
+                    f"{name}, {reference_name}<br>{short(v)} {unit}" for name, v in marks
+                ],
+                "hoverinfo": "text",
+            }
+        )
     return figure(
-        [bars],
+        traces,
         title=title,
         subtitle=subtitle,
-        x={"title": unit, "range": [0, peak * 1.12 or 1]},
+        x={"title": unit, "range": [0, reach * 1.12 or 1]},
         y={"title": "layer", "type": "category", "autorange": "reversed"},
         **layout,
     )

@@ -37,9 +37,10 @@ function render({ model, el }) {
   const work = element("div", "tinykit-work", el);
   const workText = element("span", "", work), bar = element("progress", "", work, { max: "1" });
   const grid = element("div", "tinykit-grid", el);
+  const panels = element("div", "tinykit-panels", el);
   const tip = element("div", "tinykit-tip", el, { "aria-hidden": "true" });
   const boxes = new Map();
-  let drawn = null;
+  let drawn = null, drawnPanels = null;
 
   const box = (name) => {
     if (!boxes.has(name)) boxes.set(name, element("div", "tinykit-figure", grid, { "data-figure": name }));
@@ -83,8 +84,22 @@ function render({ model, el }) {
     el.classList.toggle("tinykit-stale", status.work != null);
   };
 
+  const drawPanels = () => {
+    const texts = model.get("panels");
+    if (texts === drawnPanels) return;
+    drawnPanels = texts;
+    panels.replaceChildren();
+    for (const [title, text] of Object.entries(texts)) {
+      const panel = element("section", "tinykit-panel", panels, { "aria-label": title });
+      element("h4", "", panel).textContent = title;
+      // reachable by keyboard: it scrolls
+      element("pre", "", panel, { tabindex: "0" }).textContent = text;
+    }
+  };
+
   const draw = () => {
     drawWords();
+    drawPanels();
     drawFigures(false);
     el.dataset.turn = model.get("turn");
   };

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinykit import data, targets
 from tinykit.compress import Prune, Quantize, compress
-from tinykit.engine.plan import plan
+from tinykit.engine import arrange
 from tinykit.explore._table import FORMAT
 from tinykit.graph import fileio
 from tinykit.nn.train import default_epochs, fit
@@ -110,25 +110,24 @@ def _graph(pruned: nn.Module, digits: Dataset, bits: int, method: str, seed: int
 
 
 def costs(graph: Graph) -> dict[str, Any]:
-    """What the explorer shows of a graph: its layers, its memory plan, its counts on each core."""
-    layout = plan(graph)
+    """What the explorer shows of a graph: its layers, its counts and memory plan on each core."""
     cores: dict[str, Any] = {}
     for core in dict.fromkeys(board.core.name for board in targets.boards()):
-        found = count(graph, core)
+        found, program = count(graph, core), arrange(graph, core)
         if found.missing:
             raise ValueError(f"the engine lacks ops of this network: {found.missing}")
         cores[core] = {
             "instructions": found.instructions, "per_op": list(found.per_op),
             "code": found.code_bytes, "constants": found.constant_bytes, "data": found.data_bytes,
             "stack": found.stack_bytes, "static": found.static_bytes,
+            "live_bytes": list(program.plan.live_bytes),
+            "tensors": [list(asdict(life).values()) for life in lives(program)],
+            "arena_bytes": program.plan.arena_bytes,
         }  # fmt: skip
     return {
         "layers": [f"{i}:{op.kind}" for i, op in enumerate(graph.ops)],
         "macs": [graph.op_macs(i) for i in range(len(graph.ops))],
         "constant_bytes": constant_bytes_by_op(graph),
-        "live_bytes": list(layout.live_bytes),
-        "tensors": [list(asdict(life).values()) for life in lives(graph)],
-        "arena_bytes": layout.arena_bytes,
         "cores": cores,
     }
 
