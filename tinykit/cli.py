@@ -152,6 +152,19 @@ def cmd_compile(args: argparse.Namespace) -> int:
     return 0
 
 
+def cmd_tune(args: argparse.Namespace) -> int:
+    from tinykit.graph.fileio import load
+    from tinykit.search import tune
+
+    with progress_bar(args.json) as progress:
+        graphs = [load(path) for path in args.model]
+        tuning = tune(graphs, args.core, args.toolchain, objective=args.objective, progress=progress)
+    if args.out:
+        tuning.write(Path(args.out))
+    print(json.dumps(tuning.to_dict(), indent=2) if args.json else tuning)
+    return 1 if tuning.rejected else 0
+
+
 def cmd_demo(args: argparse.Namespace) -> int:
     from tinykit.demo import run_demo
 
@@ -277,6 +290,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("compile", cmd_compile, "write a model as C")
     sub.add_argument("model", help="a .tflite file")
     sub.add_argument("--out", default="generated", help="folder (default %(default)s)")
+
+    sub = command("tune", cmd_tune, "search the fastest kernel schedule for each layer of models")
+    sub.add_argument("model", nargs="+", help=".tflite files")
+    sub.add_argument("--core", default="cortex-m4", help="Cortex-M core (default %(default)s)")
+    sub.add_argument("--toolchain", default="zig", help="zig or gcc (default %(default)s)")
+    sub.add_argument("--objective", default="instructions", help="or cycles (default %(default)s)")
+    sub.add_argument("--out", help="a table of schedules (.json) to write, or to add to")
+    sub.add_argument("--json", action="store_true")
 
     sub = command("app", cmd_app, "an explorer in the browser")
     sub.add_argument("name", nargs="?")
