@@ -28,7 +28,14 @@ log = logging.getLogger(__name__)
 
 # No contraction: a fused multiply-add rounds once where two operations round twice, and floats
 # would differ from core to core. The arena is one block of bytes that holds every type.
-COMMON = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-g0")
+COMMON = (
+    "-std=c99",
+    "-O2",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-fomit-frame-pointer",
+    "-g0",
+)
 # Unrolling without registers to spare makes clang spill: a quarter more instructions on a Cortex-M4
 # and twice the code.
 BARE = ("-fno-unroll-loops", "-ffreestanding", "-ffunction-sections", "-fdata-sections",

@@ -46,6 +46,19 @@ TK_INLINE void tk_in_order(void)
     __asm__ volatile("" ::: "memory");
 }
 
+/* TK_KEEP: the pointer is advanced as it stands; clang would rather compute many from one. TK_ORDER:
+   no access to memory crosses this, and the sums are complete here, so that a load takes the place
+   of the one before and not a further register. */
+#if defined(__ARM_FEATURE_DSP)
+#define TK_KEEP(pointer) __asm__ volatile("" : "+r"(pointer))
+#define TK_ORDER1(a) __asm__ volatile("" : "+r"(a) : : "memory")
+#define TK_ORDER2(a, b) __asm__ volatile("" : "+r"(a), "+r"(b) : : "memory")
+#else
+#define TK_KEEP(pointer) ((void)(pointer))
+#define TK_ORDER1(a) ((void)(a))
+#define TK_ORDER2(a, b) ((void)(a), (void)(b))
+#endif
+
 /* -- halves as integers (the compiler knows them; no instruction of their own) */
 
 TK_INLINE int32_t tk_low(uint32_t x)
@@ -66,6 +79,11 @@ TK_INLINE uint32_t tk_pack16(int32_t low, int32_t high)
 TK_INLINE int32_t tk_add32(int32_t a, int32_t b)
 {
     return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
+TK_INLINE int32_t tk_sub32(int32_t a, int32_t b)
+{
+    return (int32_t)((uint32_t)a - (uint32_t)b);
 }
 
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP

@@ -1,0 +1,199 @@
+"""conv_2d and fully_connected for cores with DSP instructions.
+
+A few pixels' inputs are brought to scratch memory as halfwords, once for all output channels; then
+`tinykit.engine.specialised.dsp_block` multiplies. All inputs of a block of pixels are read before
+its outputs are written, so the output may follow close behind the input, or lie over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinykit.engine.codegen import OpContext
+from tinykit.engine.cores import Core
+from tinykit.engine.kernel import Kernel, Layers, Needs, register
+from tinykit.engine.layer import Layer
+from tinykit.engine.options import Options
+from tinykit.engine.schedule import Schedule
+from tinykit.engine.specialised.dsp_block import Block, stream
+from tinykit.engine.specialised.dsp_ends import Ends
+from tinykit.engine.specialised.dsp_gather import Rows, Windows
+from tinykit.engine.specialised.leaving import has_dsp
+
+#: pixels and words of weights (two channels each) whose sums fit into the registers side by side
+SHAPES = ((4, 1), (3, 1), (2, 2), (2, 1), (1, 4), (1, 3), (1, 2), (1, 1))
+#: runs of so many steps are written out whole
+WHOLE = 40
+#: and of longer ones so many in a loop
+WRITTEN_OUT = (16, 8)
+#: loads reach this many bytes beyond a pointer
+REACH = 4095
+
+
+@register
+class DspConv(Kernel):
+    """Knobs: ``pixels`` and ``words`` (of weights: two channels each) that are summed side by side;
+    ``steps`` of two taps written out in the innermost loop (0: all)."""
+
+    name = "dsp_conv"
+    kinds = (frozenset({"conv_2d", "fully_connected"}),)
+
+    def schedules(self, layers: Layers, core: Core | None, options: Options) -> list[Schedule]:
+        (layer,) = layers
+        if not options.simd or not has_dsp(core) or not serves(layer):
+            return []
+        ends = Ends.of(layer)
+        if ends is None:
+            return []
+        found = []
+        for pixels, words in SHAPES:
+            if pixels > _side(layer) or 2 * words > layer.channels + layer.channels % 2:
+                continue
+            walk = source(layer, ends).walk(pixels)
+            written = [n for n in WRITTEN_OUT if n < walk.steps]
+            written += [0] * (walk.steps <= WHOLE)
+            for steps in written if options.unroll else [1]:
+                reach = 2 * ((pixels - 1) * walk.pixel + 2 * (steps or walk.steps))
+                if reach <= REACH:
+                    found.append(Schedule.of(self.name, pixels=pixels, words=words, steps=steps))
+        return sorted(found, key=lambda s: cost(layer, ends, s))
+
+    def needs(self, layers: Layers, schedule: Schedule) -> Needs:
+        (layer,) = layers
+        ends = Ends.of(layer)
+        assert ends is not None
+        gather, pixels = source(layer, ends), schedule["pixels"]
+        return Needs(2 * gather.halfwords(pixels), {0: gather.leads(pixels)})
+
+    def write(self, layers: Layers, schedule: Schedule, ctx: OpContext) -> str:
+        (layer,) = layers
+        return "\n".join(_Writer(layer, schedule, ctx).lines()) + "\n"
+
+
+def serves(layer: Layer) -> bool:
+    """Whether the kernel computes this layer."""
+    data, weights, out = layer.data, layer.ins[1], layer.out
+    bias = layer.ins[2] if len(layer.ins) > 2 else None
+    if data.is_const or weights is None or weights.data is None or weights.quant is None:
+        return False
+    if (data.dtype, weights.dtype, out.dtype) != ("int8", "int8", "int8"):
+        return False
+    if np.any(weights.quant.zero_point) or not data.size or not out.size:
+        return False
+    if bias is not None and (bias.data is None or bias.dtype != "int32"):
+        return False
+    if layer.kind == "fully_connected":
+        return True
+    groups = layer.in_hwc[2] != weights.shape[3]
+    return not groups and (layer.batches == 1 or flat(layer))
+
+
+def flat(layer: Layer) -> bool:
+    """Whether each output pixel needs one input pixel, in the same order."""
+    if layer.kind == "fully_connected":
+        return True
+    return layer.window == layer.strides == (1, 1) and layer.pads == (0, 0, 0, 0)
+
+
+def source(layer: Layer, ends: Ends) -> Rows | Windows:
+    return Rows(layer, ends.times) if flat(layer) else Windows(layer, ends.times)
+
+
+def _side(layer: Layer) -> int:
+    """Pixels that can be taken together."""
+    if flat(layer):
+        return layer.data.size // int(layer.weights.shape[-1])
+    return layer.out_hwc[1]
+
+
+def cost(layer: Layer, ends: Ends, schedule: Schedule) -> float:
+    """Rough number of instructions."""
+    gather = source(layer, ends)
+    pixels = schedule["pixels"]
+    blocks, rest = divmod(_side(layer), pixels)
+    lines = 1 if flat(layer) else layer.out_hwc[0]
+
+    def block(pixels: int) -> float:
+        walk = gather.walk(pixels)
+        words = schedule["words"]
+        channels = layer.channels + layer.channels % 2
+        step = (3 - ends.raw) * words + pixels + 2 * pixels * words
+        loops = walk.steps / (schedule["steps"] or walk.steps) * 4
+        runs = layer.weights.size // layer.channels // walk.run
+        leave = 2 * words * (3 + 5.5 * pixels) + 12
+        return channels / 2 / words * (
+            runs * (step * walk.steps + loops) + leave
+        ) + 2 * gather.halfwords(pixels)
+
+    return lines * (blocks * block(pixels) + (block(rest) if rest else 0))
+
+
+class _Writer:
+    """The C of one layer."""
+
+    def __init__(self, layer: Layer, schedule: Schedule, ctx: OpContext) -> None:
+        self.layer, self.schedule, self.ctx = layer, schedule, ctx
+        ends = Ends.of(layer)
+        assert ends is not None
+        self.ends = ends
+        ctx.use("simd", "dsp_widen")
+
+    def lines(self) -> Iterator[str]:
+        layer, pixels = self.layer, self.schedule["pixels"]
+        yield "int16_t *const x = (int16_t *)(void *)scratch;"
+        blocks, rest = divmod(_side(layer), pixels)
+        if flat(layer):
+            rows = Rows(layer, self.ends.times)
+            yield from self._blocks(blocks, [*rows.lines(pixels), *self._dots(pixels)], [
+                f"in += {pixels * rows.depth};", f"out += {pixels * layer.channels};"
+            ], bool(rest))  # fmt: skip
+            if rest:
+                yield from [*rows.lines(rest), *self._dots(rest)]
+            return
+        windows = Windows(layer, self.ends.times)
+        (stride_h, stride_w), (top, _, left, _) = layer.strides, layer.pads
+        gather = windows.function(pixels, self.ctx)
+        out_h = layer.out_hwc[0]
+        yield f"for (int32_t row = {-top}; row < {out_h * stride_h - top}; row += {stride_h}) {{"
+        yield f"    int32_t column = {-left};"
+        inner = [f"{gather}(in, row, column, x);", *self._dots(pixels)]
+        moves = [f"column += {pixels * stride_w};", f"out += {pixels * layer.channels};"]
+        yield from ("    " + s for s in self._blocks(blocks, inner, moves, True))
+        if rest:
+            # the same windows, of which the last pixels are not used
+            yield f"    {gather}(in, row, column, x);"
+            yield from ("    " + s for s in self._dots(rest, pixels))
+            yield f"    out += {rest * layer.channels};"
+        yield "}"
+
+    @staticmethod
+    def _blocks(count: int, inner: list[str], moves: list[str], moved: bool) -> Iterator[str]:
+        if count > 1:
+            yield f"for (int32_t block = 0; block < {count}; block++) {{"
+            yield from ("    " + line for line in [*inner, *moves])
+            yield "}"
+        else:
+            yield from [*inner, *(moves if moved else [])]
+
+    def _dots(self, pixels: int, gathered: int | None = None) -> Iterator[str]:
+        """Calls that compute all channels of `pixels` pixels, of windows of `gathered` pixels."""
+        layer, ends, most = self.layer, self.ends, self.schedule["words"]
+        walk = source(layer, ends).walk(gathered or pixels)
+        pairs = layer.channels // 2
+        parts = [(0, 2 * (pairs - pairs % most), most)]
+        parts.append((parts[-1][1], 2 * pairs, pairs % most or 1))
+        parts.append((2 * pairs, layer.channels, 1))
+        for first, last, words in parts:
+            if first == last:
+                continue
+            values = stream(layer, ends, walk, words, first, last)
+            block = Block(
+                walk, ends, pixels, words, self.schedule["steps"], layer.channels,
+                single=last - first == 1,
+            )  # fmt: skip
+            note = f"channels {first} to {last - 1}: starts, weights, ways out"
+            name = self.ctx.array(values, "uint32_t", note)
+            out = f"out + {first}" if first else "out"
+            yield f"{block.function(self.ctx)}({name}, {name} + {len(values)}, x, {out});"
