@@ -33,7 +33,7 @@ def check_layout(graph: Graph, steps: Sequence[Step], plan: MemoryPlan) -> None:
 
     def place_of(i: int) -> slice:
         start, size = plan.offsets[i], graph.tensors[i].nbytes
-        assert 0 <= start, i
+        assert start >= 0, i
         assert start + size <= plan.arena_bytes, i
         return slice(start, start + size)
 

@@ -1,4 +1,4 @@
-"""The memory planner on graphs: nothing needed is written over, and arenas are as small as can be."""
+"""The memory planner: nothing needed is written over, and arenas are as small as can be."""
 
 from __future__ import annotations
 
@@ -117,7 +117,11 @@ def chain(*sizes: int) -> Graph:
 
 def with_leads(graph: Graph, lead: Callable[[int], dict[int, int]], scratch: int = 0) -> MemoryPlan:
     """Plan, checked, with the leads that `lead` gives for each op."""
-    steps = [Step((p,), None, Needs(scratch, lead(p))) for p in range(len(graph.ops))]
+    return with_needs(graph, lambda p: Needs(scratch, lead(p)))
+
+
+def with_needs(graph: Graph, needs: Callable[[int], Needs]) -> MemoryPlan:
+    steps = [Step((p,), None, needs(p)) for p in range(len(graph.ops))]
     plan = make_plan(graph, steps)
     check_layout(graph, steps, plan)
     return plan
@@ -182,20 +186,20 @@ def test_both_inputs_of_an_addition_may_be_written_over() -> None:
 # -- networks --------------------------------------------------------------------------------------
 
 
-def rows_lead(graph: Graph, position: int) -> dict[int, int]:
-    """Leads as kernels with a line buffer can have them: an image is read row by row."""
+def line_buffer(graph: Graph, position: int) -> Needs:
+    """What kernels need that copy each input row into a buffer of as many rows as the window has."""
     op = graph.ops[position]
     if op.kind == "add":
-        return {0: 0, 1: 0}
+        return Needs(0, {0: 0, 1: 0})
     if op.kind not in ("conv_2d", "depthwise_conv_2d"):
-        return {}
+        return Needs()
     source, kernel, out = (graph.tensors[i] for i in (op.inputs[0], op.inputs[1], op.outputs[0]))
-    height, stride = kernel.shape[1], op.attrs["stride_h"]
-    row = source.nbytes // source.shape[1]
-    made = out.nbytes // out.shape[1]
-    # when row n is written, rows before n * stride - height // 2 have been read for good
-    lead = max((n + 1) * made - max(0, n * stride - height // 2) * row for n in range(out.shape[1]))
-    return {0: lead}
+    height, stride, rows = kernel.shape[1], op.attrs["stride_h"], source.shape[1]
+    row, made = source.nbytes // rows, out.nbytes // out.shape[1]
+    # when row n is written, the rows that its window reaches are in the buffer
+    read = [min(n * stride + height // 2 + 1, rows) for n in range(out.shape[1])]
+    lead = max((n + 1) * made - read[n] * row for n in range(out.shape[1]))
+    return Needs(height * row, {0: lead})
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,7 @@ def test_mlperf_models(shared_models: Path, name: str, plain: int, least: int) -
     graph = tflite.read_file(str(shared_models / f"{name}.tflite"))
     plan = make_plan(graph)
     assert plan.arena_bytes == plan.lower_bound == plain
-    plan = with_leads(graph, lambda p: rows_lead(graph, p), scratch=512)
+    plan = with_needs(graph, lambda p: line_buffer(graph, p))
     assert plan.proven
     assert plan.arena_bytes <= least
 
@@ -236,7 +240,7 @@ def mobilenet() -> Graph:
 
 def test_a_widening_pointwise_convolution_grows_over_its_input() -> None:
     graph = mobilenet()
-    plan = with_leads(graph, lambda p: rows_lead(graph, p), scratch=1024)
+    plan = with_needs(graph, lambda p: line_buffer(graph, p))
     assert plan.proven
     assert 36864 < plan.arena_bytes <= 50354
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tinykit.engine.conflicts import Row
 from tinykit.engine.lifetimes import ALIGNMENT, round_up
 
-#: how much work a search may be: pairs looked at
+#: how much work the searches of a plan may be: pairs looked at
 WORK = 400_000
 #: (body, distance): the address of body is at least one's own and the distance
 Arcs = list[list[tuple[int, int]]]
@@ -26,15 +26,17 @@ def search(
     among: Sequence[int],
     bound: int,
     known: int,
-) -> tuple[list[int] | None, bool]:
-    """Addresses that need less than `known` bytes, if some were found, and whether the search came
-    to its end, which proves the best known size the smallest.
+    most: int = WORK,
+) -> tuple[list[int] | None, bool, int]:
+    """Addresses that need less than `known` bytes, if some were found; whether the search came to
+    its end, which proves the best known size the smallest; and the work it was.
 
     Parameters
     ----------
     rows : for each body what the others forbid it
     among : the bodies to place
     bound : a size at which to stop
+    most : the search ends when it was more work than this
     """
     pairs = sorted(
         ((i, j, low, high) for i in among for j, low, high in rows[i] if j < i),
@@ -59,10 +61,10 @@ def search(
             best = at
             limit = round_up(max(at[i] + size[i] for i in among), ALIGNMENT) - ALIGNMENT
             if limit < bound:
-                return best, True
+                return best, True, work
             continue
-        if work > WORK:
-            return best, False
+        if work > most:
+            return best, False, work
         i, j, low, high = broken
         children = []
         for choice in ((j, i, high), (i, j, -low)):
@@ -73,7 +75,7 @@ def search(
                 children.append((sum(lowest), lowest, arcs))
         children.sort(key=lambda c: -c[0])  # the tighter one is taken first
         stack += [(lowest, arcs) for _, lowest, arcs in children]
-    return best, True
+    return best, True, work
 
 
 def _settle(

@@ -1,18 +1,20 @@
 """Offline dynamic storage allocation: an address for each body, in as small an arena as possible.
 
-The problem is NP-hard. Bodies that fit wherever the others go are put aside; the rest is placed
-greedily in several orders ("lowest address that fits", Lee and Pisarchyk, 2020, "Efficient Memory
-Management for Deep Neural Net Inference"), then by branch and bound (`tinykit.engine.exact`), then
-by random changes of the best order, each within a fixed amount of work, so that the result does not
-depend on the machine.
+The problem is NP-hard. Bodies that fit wherever the others go are put aside; the rest falls into
+groups that have nothing to do with one another. Each is placed greedily in several orders ("lowest
+address that fits", Lee and Pisarchyk, 2020, "Efficient Memory Management for Deep Neural Net
+Inference"), then by branch and bound (`tinykit.engine.exact`), then by random changes of the best
+order, within a fixed amount of work, so that the result does not depend on the machine.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tinykit.engine.conflicts import Row
+from tinykit.engine.exact import WORK as SEARCH
 from tinykit.engine.exact import search
 from tinykit.engine.lifetimes import ALIGNMENT, Body, round_up
 
@@ -36,26 +38,61 @@ def place(
     align = [body.align for body in bodies]
     bound = round_up(bound, ALIGNMENT)
     easy = _easy(size, align, rows, bound)
-    hard = [i for i in range(len(bodies)) if i not in set(easy)]
-    best, total, proven = _place_hard(bodies, size, align, rows, hard, bound)
+    aside = set(easy)
+    near = [[row for row in rows[i] if row[0] not in aside] for i in range(len(rows))]
+    at: list[int] = [-1] * len(bodies)
+    total, proven, work = 0, True, _Work()
+    for group in _groups(near, [i for i in range(len(bodies)) if i not in aside], size):
+        # a group need not be smaller than one that was placed before
+        found, needed, least = _place_group(
+            bodies, size, align, near, group, max(bound, round_up(total, ALIGNMENT)), work
+        )
+        for i in group:
+            at[i] = found[i]
+        if needed > total:
+            total, proven = needed, least
     for i in reversed(easy):
-        best[i] = _lowest(best, rows[i], align[i])
-        total = max(total, best[i] + size[i])
-    return best, proven or round_up(total, ALIGNMENT) <= bound
+        at[i] = _lowest(at, rows[i], align[i])
+        total = max(total, at[i] + size[i])
+    return at, proven or round_up(total, ALIGNMENT) <= bound
 
 
-def _place_hard(
+@dataclass
+class _Work:
+    """What is left for all groups together."""
+
+    search: int = SEARCH
+    changes: int = WORK
+
+
+def _groups(
+    near: Sequence[Sequence[Row]], hard: Sequence[int], size: Sequence[int]
+) -> list[list[int]]:
+    """Bodies that constrain one another, directly or by others; the largest groups first."""
+    seen: set[int] = set()
+    groups = []
+    for start in hard:
+        if start in seen:
+            continue
+        seen.add(start)
+        group = [start]
+        for i in group:  # grows on the way
+            fresh = [j for j, _, _ in near[i] if j not in seen]
+            seen.update(fresh)
+            group += dict.fromkeys(fresh)
+        groups.append(sorted(group))
+    return sorted(groups, key=lambda g: (-sum(size[i] for i in g), g))
+
+
+def _place_group(
     bodies: Sequence[Body],
     size: Sequence[int],
     align: Sequence[int],
-    rows: Sequence[Sequence[Row]],
+    near: Sequence[Sequence[Row]],
     hard: Sequence[int],
     bound: int,
+    work: _Work,
 ) -> tuple[list[int], int, bool]:
-    among = set(hard)
-    near = [
-        [row for row in rows[i] if row[0] in among] if i in among else [] for i in range(len(rows))
-    ]
     best: list[int] = [-1] * len(bodies)
     best_total, best_order = -1, list(hard)
     for key in (
@@ -71,7 +108,8 @@ def _place_hard(
             best, best_total, best_order = at, total, order
         if best_total <= bound:
             return best, best_total, True
-    better, proven = search(size, align, near, hard, bound, best_total)
+    better, proven, spent = search(size, align, near, hard, bound, best_total, work.search)
+    work.search -= spent
     if better is not None:
         best = better
         best_total = max(best[i] + size[i] for i in hard)
@@ -80,9 +118,10 @@ def _place_hard(
         return best, best_total, True
     rng = random.Random(0)
     step = sum(len(near[i]) for i in hard) + len(hard)
-    for _ in range(min(TRIES, WORK // step)):
+    for _ in range(min(TRIES, work.changes // step)):
         if best_total <= bound:
             break
+        work.changes -= step
         order = list(best_order)
         # every other change moves one of those that reach highest
         high = [k for k, i in enumerate(order) if best[i] + size[i] > best_total - ALIGNMENT]

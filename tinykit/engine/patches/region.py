@@ -57,9 +57,7 @@ def _cut(graph: Graph, start: int, stop: int, windows: dict[int, Window]) -> Ite
     own = {p: windows[p] for p in range(start, stop)}
     made = {i for p in own for i in graph.ops[p].outputs}
     later = {i for op in graph.ops[stop:] for i in op.inputs} | set(graph.outputs)
-    inputs = dict.fromkeys(
-        i for p in own for i in row_inputs(graph, graph.ops[p]) if i not in made
-    )
+    inputs = dict.fromkeys(i for p in own for i in row_inputs(graph, graph.ops[p]) if i not in made)
     results = tuple(sorted(made & {i for i in later if i is not None}))
     region = Region(graph, start, stop, own, tuple(inputs), results)
     if results:
@@ -93,5 +91,3 @@ def useful(region: Region) -> bool:
         i not in region.results for p in region.positions for i in region.graph.ops[p].outputs
     )
     return inner or region.mean is not None
-
-

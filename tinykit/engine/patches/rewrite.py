@@ -72,7 +72,7 @@ class _Rewrite:
             self.mean(region.mean)
         for position in range(region.stop + (region.mean is not None), len(graph.ops)):
             self.copy(position)
-        made = Graph(self.tensors, self.ops, graph.inputs, graph.outputs, graph.name)
+        made = Graph(tuple(self.tensors), tuple(self.ops), graph.inputs, graph.outputs, graph.name)
         return made, self.origin
 
     # -- strips ---------------------------------------------------------------------------------
@@ -231,5 +231,6 @@ class _Rewrite:
         key = tuple(values)
         if key not in self.constants:
             data = np.array(values, np.int32)
-            self.constants[key] = self.tensor(Tensor(f"{name} {key}", data.shape, "int32", data=data))
+            made = Tensor(f"{name} {key}", data.shape, "int32", data=data)
+            self.constants[key] = self.tensor(made)
         return self.constants[key]

@@ -99,9 +99,8 @@ def window_of(graph: Graph, position: int) -> Window | None:
 
 def _sliding(graph: Graph, position: int, size: int, rows: int) -> Window | None:
     layer = Layer(graph, position)
-    if layer.kind in ("conv_2d", "depthwise_conv_2d"):
-        if any(t is not None and not t.is_const for t in layer.ins[1:]):
-            return None
+    if any(t is not None and not t.is_const for t in layer.ins[1:]):
+        return None  # weights that are computed
     reach = (layer.window[0] - 1) * layer.dilations[0] + 1
     return Window(size, rows, layer.strides[0], reach, layer.pads[0])
 
