@@ -78,6 +78,7 @@ def check_layout(graph: Graph, steps: Sequence[Step], plan: MemoryPlan) -> None:
                     ahead = plan.offsets[source] - plan.offsets[i]
                     assert len(op.outputs) == 1
                     assert ahead >= step.needs.lead[number], (graph.op_name(last), number)
+                    assert ahead % step.needs.grain == 0, (graph.op_name(last), number)
         if step.needs.scratch:
             arena[busy.pop()] = GARBAGE
         for i, place in zip(op.outputs, busy, strict=True):

@@ -42,7 +42,7 @@ def random_steps(graph: Graph, rng: random.Random) -> list[Step]:
                 leads[number] = rng.choice([0, 0, rng.randint(-2 * size, 2 * size)])
         scratch = rng.choice([0, 0, rng.randint(1, 300)])
         if len(positions) > 1 or graph.ops[position].kind not in ("concatenation", "split"):
-            step = replace(step, needs=Needs(scratch, leads))
+            step = replace(step, needs=Needs(scratch, leads, rng.choice([1, 1, 4, 3, 10])))
         steps.append(step)
         position = positions[-1] + 1
     return steps

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tinykit.engine.lifetimes import Body, Part, reads_of, round_up
+from tinykit.engine.views import WORD
 from tinykit.graph.ir import Graph
 
 if TYPE_CHECKING:
@@ -22,8 +23,19 @@ if TYPE_CHECKING:
 #: a body as seen from another: its number, and that ``address - its address`` must not lie strictly
 #: between the two bounds
 Row = tuple[int, int, int]
-#: (tensor read, tensor written) -> lead; infinite where they must not share memory
-Leads = dict[tuple[int, int], float]
+
+
+class Lead(NamedTuple):
+    """By how many `bytes` an output has to lie before an input that it shares memory with: infinite
+    where it must not. `pinned`: by just as many, or apart (`Needs.grain` asks for whole pixels; of
+    the distances that would do, the smallest is the one that is used)."""
+
+    bytes: float
+    pinned: bool = False
+
+
+#: (tensor read, tensor written) -> lead
+Leads = dict[tuple[int, int], Lead]
 
 
 def leads_of(graph: Graph, steps: Iterable[Step]) -> Leads:
@@ -32,10 +44,15 @@ def leads_of(graph: Graph, steps: Iterable[Step]) -> Leads:
     for step in steps:
         outs = graph.ops[step.positions[-1]].outputs
         allowed = step.needs.lead if len(outs) == 1 else {}
+        unit = math.lcm(step.needs.grain, WORD)
+        pinned = unit > WORD
         for number, i in enumerate(reads_of(graph, step)):
             for out in outs:
-                lead = allowed.get(number, math.inf)
-                leads[i, out] = max(leads.get((i, out), -math.inf), lead)
+                lead: float = allowed.get(number, math.inf)
+                if pinned and lead < math.inf:
+                    lead = round_up(int(lead), unit)
+                was = leads.get((i, out), Lead(-math.inf))
+                leads[i, out] = Lead(max(was.bytes, lead), was.pinned or pinned)
     return leads
 
 
@@ -60,15 +77,17 @@ def find_conflicts(bodies: Sequence[Body], leads: Leads) -> list[list[Row]]:
     return rows
 
 
-def overlap(over: Part, under: Part, leads: Leads) -> float | None:
+def overlap(over: Part, under: Part, leads: Leads) -> Lead | None:
     """The lead by which `over`, just being written, may lie over `under`, read for the last time:
     bytes from the start of `over` to that of `under`. None where they must be apart."""
     if under.last != over.first:
         return None
     found = [leads[i, o] for i in under.tensors for o in over.tensors if (i, o) in leads]
-    if not found or max(found) == math.inf:
+    most = max((lead.bytes for lead in found), default=math.inf)
+    pinned = any(lead.pinned for lead in found)
+    if most == math.inf or (pinned and len(set(found)) > 1):
         return None
-    return round_up(int(max(found)))
+    return Lead(round_up(int(most)), pinned)
 
 
 def _forbidden(body: Body, other: Body, leads: Leads) -> list[tuple[int, int]]:
@@ -81,11 +100,14 @@ def _forbidden(body: Body, other: Body, leads: Leads) -> list[tuple[int, int]]:
             shift = p.offset - q.offset
             low, high = shift - q.size, shift + p.size
             if (lead := overlap(q, p, leads)) is not None:
-                low = max(low, shift - int(lead))
+                edge = shift - int(lead.bytes)
+                found += [(max(low, edge), high)] + [(low, min(high, edge))] * lead.pinned
             elif (lead := overlap(p, q, leads)) is not None:
-                high = min(high, shift + int(lead))
-            if low < high:
+                edge = shift + int(lead.bytes)
+                found += [(low, min(high, edge))] + [(max(low, edge), high)] * lead.pinned
+            else:
                 found.append((low, high))
+    found = [(low, high) for low, high in found if low < high]
     found.sort()
     merged: list[tuple[int, int]] = []
     for low, high in found:

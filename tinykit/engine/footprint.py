@@ -59,7 +59,7 @@ def _shared(
     """The most bytes that the step's output can share with inputs that die."""
     for home, made in born:
         under = [
-            (max(lead, 0), part.size)
+            (max(lead.bytes, 0), part.size)
             for n, part in dying
             if n != home and (lead := overlap(made, part, leads)) is not None
         ]
