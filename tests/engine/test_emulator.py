@@ -15,10 +15,13 @@ from tinykit.engine.build import compile_target
 from tinykit.engine.codegen import generate
 from tinykit.engine.elf import Elf
 from tinykit.engine.io import write_inputs
+from tinykit.engine.options import PLAIN
 from tinykit.engine.unicorn_core import UnicornCore
 from tinykit.graph import Graph, GraphBuilder, TinykitError
 
 TOOLCHAINS = ["zig", *(["gcc"] if shutil.which("arm-none-eabi-gcc") else [])]
+HAS_QEMU = shutil.which("qemu-system-arm") is not None
+needs_qemu = pytest.mark.skipif(not HAS_QEMU, reason="qemu-system-arm not installed")
 
 
 def machine(graph: Graph, core: str, native: bool = True) -> UnicornCore:
@@ -34,7 +37,13 @@ def machine(graph: Graph, core: str, native: bool = True) -> UnicornCore:
 
 
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
-@pytest.mark.parametrize("core", list(CORES))
+@pytest.mark.parametrize(
+    "core",
+    [
+        pytest.param(core.name, marks=() if core.emulator == "unicorn" else needs_qemu)
+        for core in CORES.values()
+    ],
+)
 @pytest.mark.parametrize("graph", [residual(), floating()], ids=lambda g: g.name)
 def test_outputs_are_the_reference(graph: Graph, core: str, toolchain: str) -> None:
     samples = samples_of(graph, 3)
@@ -119,26 +128,79 @@ def test_flash_is_what_binutils_say(toolchain: str) -> None:
 
 
 def test_constants_are_the_weights_and_little_else() -> None:
-    run = emulate(residual(), samples_of(residual(), 1))
+    run = emulate(residual(), samples_of(residual(), 1), options=PLAIN)
     assert residual().weight_bytes <= run.flash.constants <= residual().weight_bytes + 1500
     assert run.ram.arena == 720
     assert 50 < run.ram.stack < 1000
     assert run.ram.static == 0
 
 
-@pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="qemu-system-arm not installed")
+@needs_qemu
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
-@pytest.mark.parametrize("core", [c.name for c in CORES.values() if c.qemu])
+@pytest.mark.parametrize("core", [c.name for c in CORES.values() if c.qemu and c.unicorn])
 @pytest.mark.parametrize("graph", [residual(), floating()], ids=lambda g: g.name)
 def test_qemu_agrees_with_unicorn(graph: Graph, core: str, toolchain: str) -> None:
     samples = samples_of(graph, 3)
-    ours = emulate(graph, samples, core, toolchain)
+    ours = emulate(graph, samples, core, toolchain, "unicorn")
     theirs = emulate(graph, samples, core, toolchain, "qemu")
     for a, b in zip(ours.outputs, theirs.outputs, strict=True):
         assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
     assert abs(ours.ram.stack - theirs.ram.stack) <= 32
     assert theirs.flash == ours.flash
-    assert theirs.instructions is None
+    if theirs.counts is not None:  # a QEMU with plugins: the two count alike, op by op
+        assert theirs.counts == ours.counts
+        assert theirs.per_op == ours.per_op
+        assert theirs.instructions == ours.instructions
+
+
+@needs_qemu
+def test_the_emulator_is_chosen_by_core() -> None:
+    """Helium runs on QEMU alone; there, too, instructions are counted by op."""
+    samples = samples_of(residual(), 2)
+    run = emulate(residual(), samples, "cortex-m55")
+    for sample, (got,) in zip(samples, run.outputs, strict=True):
+        assert np.array_equal(residual().run(sample)[0], got)
+    if run.counts is not None and run.per_op is not None:
+        assert sum(run.per_op) == run.instructions == run.counts[0]
+        assert len(run.counts) == 2
+        for position in range(len(residual().ops)):
+            assert run.per_op[position] >= residual().op_macs(position) / 16
+    with pytest.raises(TinykitError, match="take the emulator qemu"):
+        emulate(residual(), samples, "cortex-m55", emulator="unicorn")
+    with pytest.raises(TinykitError, match="for cortex-m0plus take unicorn"):
+        emulate(residual(), samples, "cortex-m0plus", emulator="qemu")
+
+
+@needs_qemu
+def test_without_a_plugin_qemu_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinykit.engine.qemu._plugin", lambda: None)
+    run = emulate(residual(), samples_of(residual(), 1), "cortex-m3", emulator="qemu")
+    assert (run.instructions, run.per_op, run.counts) == (None, None, None)
+    assert run.ram.stack > 0
+
+
+@needs_qemu
+def test_several_models_in_one_image_under_qemu() -> None:
+    graphs = [residual(), floating(), residual()]
+    samples = [samples_of(graph, 2) for graph in graphs]
+    together = emulate_many(graphs, samples, "cortex-m3", emulator="qemu")
+    apart = [
+        emulate(g, s, "cortex-m3", emulator="qemu") for g, s in zip(graphs, samples, strict=True)
+    ]
+    for a, b in zip(together, apart, strict=True):
+        assert [[x.tobytes() for x in sample] for sample in a.outputs] == [
+            [x.tobytes() for x in sample] for sample in b.outputs
+        ]
+        # the linker may give the functions that models share another alignment, not other code
+        assert (a.counts is None) == (b.counts is None)
+        if a.counts is not None and b.counts is not None:
+            assert a.counts == pytest.approx(b.counts, rel=0.02)
+
+
+def test_a_missing_qemu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(TinykitError, match="apt install qemu-system-arm"):
+        emulate(residual(), samples_of(residual(), 1), "cortex-m3", emulator="qemu")
 
 
 def test_graphs_with_several_inputs_and_constant_outputs() -> None:

@@ -68,8 +68,8 @@ def find_qemu() -> str:
     if path := shutil.which("qemu-system-arm"):
         return path
     raise MissingToolError(
-        "qemu-system-arm is missing: apt install qemu-system-arm (macOS: brew install qemu), or "
-        "use the default emulator unicorn"
+        "qemu-system-arm is missing: apt install qemu-system-arm (macOS: brew install qemu); cores "
+        "without Helium run on the emulator unicorn too"
     )
 
 
@@ -198,8 +198,10 @@ class _Machine:
     def locate(self, found: _Overrun) -> EmulationError:
         """The same error, with the name of the op's function where that was not known."""
         source = self.sources[found.model]
-        if found.function and "_invoke" not in found.function and not found.function.startswith(
-            "tk_"
+        if (
+            found.function
+            and "_invoke" not in found.function
+            and not found.function.startswith("tk_")
         ):
             return EmulationError(str(found))
         again = replace(

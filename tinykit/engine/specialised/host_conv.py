@@ -123,8 +123,8 @@ class _Walk:
             return cls(1, layer.data.size // depth, 0, depth, 1, 1, 0, 0, depth)
         (h, w), (stride_h, stride_w) = layer.window, layer.strides
         dilation_h, dilation_w = layer.dilations
-        top, bottom, left, right = layer.pads
-        in_h, in_w, c = layer.in_hwc
+        _, _, left, right = layer.pads
+        _, in_w, c = layer.in_hwc
         out_h, out_w, _ = layer.out_hwc
         width = (in_w + left + right) * c
         if (h, w, stride_h, stride_w) == (1, 1, 1, 1):
@@ -158,7 +158,10 @@ def _pixels(layer: Layer, walk: _Walk, count: int) -> Iterator[str]:
     yield f"{' = '.join(names[1::2])} = tk_v4_at(bias + 4);"
     indent = ""
     at = []
-    for name, times, step in (("i", walk.taps_h, walk.tap_row), ("j", walk.taps_w, walk.tap_column)):
+    for name, times, step in (
+        ("i", walk.taps_h, walk.tap_row),
+        ("j", walk.taps_w, walk.tap_column),
+    ):
         if times > 1:
             yield f"{indent}for (int32_t {name} = 0; {name} < {times}; {name}++)"
             indent += "    "

@@ -1,4 +1,4 @@
-"""What the kernels for this machine share: which layers they take, the input made wide, the way out.
+"""What kernels for this machine share: which layers they take, the input made wide, the way out.
 
 There is memory to spare here: inputs are widened to int16 with their padding around them, so that
 the loops over windows have no borders, and weights are stored as int16.
