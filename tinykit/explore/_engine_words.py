@@ -52,7 +52,7 @@ def _memory(built: Built, plain: Built) -> str:
     )
     return (
         f"Arena {built.arena_bytes:,} B, {change}; stack {built.stack_bytes:,} B; flash "
-        f"{built.flash_bytes:,} B, before {plain.flash_bytes:,} B (all counted)."
+        f"{built.flash_bytes:,} B, with no technique {plain.flash_bytes:,} B (all counted)."
     )
 
 

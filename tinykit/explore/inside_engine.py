@@ -42,13 +42,14 @@ _CORES = (
 )
 #: cores without instructions that multiply two halfwords at once
 _NO_SIMD = ("cortex-m0plus", "cortex-m3")
-_PATCHES = (
-    (None, "none"),
-    ((2, "recompute"), "2 strips, overlap recomputed"),
-    ((4, "recompute"), "4 strips, overlap recomputed"),
-    ((2, "keep"), "2 strips, overlap kept"),
-    ((4, "keep"), "4 strips, overlap kept"),
-)
+#: setting → (strips, what becomes of the rows that two need), and what people read
+_PATCHES = {
+    "none": (None, "none"),
+    "recompute-2": ((2, "recompute"), "2 strips, overlap recomputed"),
+    "recompute-4": ((4, "recompute"), "4 strips, overlap recomputed"),
+    "keep-2": ((2, "keep"), "2 strips, overlap kept"),
+    "keep-4": ((4, "keep"), "4 strips, overlap kept"),
+}
 _ON_OFF = ((True, "on"), (False, "off"))
 #: the knobs that are options of the engine
 _TECHNIQUES = ("specialise", "simd", "unroll", "fuse", "in_place")
@@ -110,7 +111,8 @@ class InsideEngine(Explorer[Inside]):
             technique("fuse", "Fuse", "Layers that follow each other in one pass"),
             technique("in_place", "In place", "Outputs lie over inputs that nobody reads any more"),
             Choice(
-                "patches", "Patches", _PATCHES, None, "menu",
+                "patches", "Patches", tuple((name, text) for name, (_, text) in _PATCHES.items()),
+                "none", "menu",
                 "The first layers a strip of rows at a time",
             ),
             Choice(
@@ -224,11 +226,9 @@ class InsideEngine(Explorer[Inside]):
     def panels(self, result: Inside) -> dict[str, str]:
         step = self.shown(result)
         return {
-            f"Layer {result.shown}: the C of {step.name}": f"// {step.schedule}\n{step.c}",
-            f"Layer {result.shown}: {result.core} assembly, and how often each instruction ran": (
-                f"    times   {step.instructions:,} instructions; ▌ marks those that run most\n\n"
-                f"{step.assembly}"
-            ),
+            f"Layer {result.shown}: C of {step.name}": f"// {step.schedule}\n{step.c}",
+            f"{result.core} assembly, {step.instructions:,} instructions run: how often each, "
+            "▌ the busiest": step.assembly,
         }
 
     @staticmethod
@@ -246,7 +246,9 @@ _NONE = Techniques(PLAIN, None)
 
 def chosen(settings: Settings) -> Techniques:
     """What the knobs say."""
-    return Techniques(Options(**{n: settings[n] for n in _TECHNIQUES}), settings["patches"])
+    return Techniques(
+        Options(**{n: settings[n] for n in _TECHNIQUES}), _PATCHES[settings["patches"]][0]
+    )
 
 
 def effective(settings: Settings) -> Techniques:
