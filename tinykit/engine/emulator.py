@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from tinykit.engine.options import Options
 from tinykit.engine.overrun import STACK_BYTES
 from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.graph.ir import Graph
+
+if TYPE_CHECKING:
+    from tinykit.engine.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Emulation:
     elf : the linked image
     cycles : of the first sample's inference by op, modelled (see `tinykit.engine.cycles`); None
         where they were not asked for or the core's timings are not known
+    trace : of the first sample's inference, a row a function of the program, where it was asked
+        for; None under QEMU
     """
 
     outputs: list[list[np.ndarray]]
@@ -75,6 +80,7 @@ class Emulation:
     ram: Ram
     elf: Path
     cycles: list[Cycles] | None = None
+    trace: Trace | None = None
 
 
 def emulate(
@@ -86,6 +92,7 @@ def emulate(
     options: Options | None = None,
     timing: bool = False,
     stack_bytes: int = STACK_BYTES,
+    tracing: bool = False,
 ) -> Emulation:
     """Compile `graph` for a core, run it there on each sample, and measure.
 
@@ -101,6 +108,7 @@ def emulate(
         its own.
     timing : whether to model cycles too
     stack_bytes : what an inference may use of stack; more is an error
+    tracing : whether to record how often each instruction ran
 
     Raises
     ------
@@ -109,9 +117,9 @@ def emulate(
         The program wrote beyond its arena or stack, or over constants, or did not come to an end;
         names the function.
     """
-    return emulate_many([graph], [inputs], core, toolchain, emulator, options, timing, stack_bytes)[
-        0
-    ]
+    return emulate_many(
+        [graph], [inputs], core, toolchain, emulator, options, timing, stack_bytes, tracing
+    )[0]
 
 
 def emulate_many(
@@ -123,6 +131,7 @@ def emulate_many(
     options: Options | None = None,
     timing: bool = False,
     stack_bytes: int = STACK_BYTES,
+    tracing: bool = False,
 ) -> list[Emulation]:
     """`emulate` for many graphs with a single run of the compiler; flash is that of the whole."""
     target = find_core(core)
@@ -157,7 +166,9 @@ def emulate_many(
     if target.unicorn is None:
         raise TinykitError(f"Unicorn has no {target.name} (no Helium); take the emulator qemu")
     return [
-        _on_unicorn(source, _samples(samples), elf, target, flash, path, timing, stack_bytes)
+        _on_unicorn(
+            source, _samples(samples), elf, target, flash, path, timing, stack_bytes, tracing
+        )
         for source, samples in zip(sources, inputs, strict=True)
     ]
 
@@ -175,6 +186,7 @@ def _on_unicorn(
     path: Path,
     timing: bool,
     stack_bytes: int,
+    tracing: bool,
 ) -> Emulation:
     try:
         from tinykit.engine.unicorn_core import UnicornCore
@@ -192,16 +204,19 @@ def _on_unicorn(
     )
     outputs, counts, stack = [], [], 0
     per_op: list[int] = []
-    recorder = Recorder(machine, len(marks)) if timing and target.name in TIMED else None
+    timing = timing and target.name in TIMED
+    recorder = Recorder(machine, len(marks)) if timing or tracing else None
     modelled: list[Cycles] | None = None
+    trace: Trace | None = None
     for sample in samples:
         machine.paint()
         write_inputs(graph, source.plan, sample, machine.write)
         counts.append(machine.run())
         if recorder is not None:
-            by_step = dict(zip(own, cycles(recorder.finish()), strict=False))
-            modelled = [by_step.get(position, NOTHING) for position in range(len(graph.ops))]
-            recorder = None
+            trace, recorder = recorder.finish(), None
+            if timing:
+                by_step = dict(zip(own, cycles(trace), strict=False))
+                modelled = [by_step.get(position, NOTHING) for position in range(len(graph.ops))]
         outputs.append(read_outputs(graph, source.plan, machine.read))
         stack = max(stack, machine.stack_bytes)
         if not per_op:
@@ -210,4 +225,5 @@ def _on_unicorn(
                 per_op[position] = int(count)
     ram = Ram(source.plan.arena_bytes, stack, elf.static_bytes)
     first = counts[0] if counts else None
-    return Emulation(outputs, first, per_op, counts, flash, ram, path, modelled)
+    kept = trace if tracing else None
+    return Emulation(outputs, first, per_op, counts, flash, ram, path, modelled, kept)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinykit.engine import arrange, emulate, generate
 from tinykit.engine.elf import Elf
+from tinykit.explore._listing import Assembly, CSource
+from tinykit.explore.explorer import Tick, quiet
 from tinykit.plots.memory import Life, lives
 from tinykit.targets.microcontroller import sample_inputs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tinykit.engine import Options, Program, Sources
+    from tinykit.engine import Options, Program
     from tinykit.graph.ir import Graph
-
-_STRIP = re.compile(r" \[strip \d+/\d+\]")
-#: longer listings are cut: nobody scrolls through them, and each travels to the browser
-_MOST_LINES = 600
 
 
 @dataclass(frozen=True)
 class Techniques:
-    """What is on: the engine's options, and patches as (strips, halo) or None."""
+    """What is on: the engine's options, and patches as (strips, what of their overlap) or None."""
 
     options: Options
     patches: tuple[int, str] | None = None
@@ -36,15 +31,17 @@ class Techniques:
 
 @dataclass(frozen=True)
 class Step:
-    """One function of the program, for people.
+    """The function of the program that computes a layer, or a strip or more of it.
 
     Attributes
     ----------
-    layer : name of the layer that it computes (a part of)
+    name : of the op it computes
+    schedule : of the specialised kernel; says where the plain kernel is called
+    instructions : of one call
     c, assembly : its C, and what the compiler made of that
     """
 
-    layer: str
+    name: str
     schedule: str
     instructions: int
     c: str
@@ -58,15 +55,19 @@ class Built:
     Attributes
     ----------
     instructions : of each layer; strips of a layer are added up; counted
-    tensors : the arena's plan
+    fused : for each layer, the layer with which it is computed and counted, or None
+    code : for each layer, the function that computes (the first strip of) it
+    steps : names of the functions in the order in which they run
+    tensors : the arena's plan, by steps
     exact : whether the outputs were the reference interpreter's
     recomputed : multiply-accumulates done twice, as a share of all; counted
     """
 
     layers: tuple[str, ...]
     instructions: tuple[int, ...]
-    steps: tuple[Step, ...]
-    step_names: tuple[str, ...]
+    fused: tuple[int | None, ...]
+    code: tuple[Step, ...]
+    steps: tuple[str, ...]
     tensors: tuple[Life, ...]
     arena_bytes: int
     stack_bytes: int
@@ -79,44 +80,56 @@ class Built:
         return sum(self.instructions)
 
 
-def build(whole: Graph, core: str, techniques: Techniques) -> Built:
-    """Generate, compile, run on the emulated core, compare with the reference (slow: a second)."""
-    program = _program(whole, core, techniques)
+def build(whole: Graph, core: str, techniques: Techniques, tick: Tick = quiet) -> Built:
+    """Generate, compile, run on the emulated core, compare with the reference (slow: a second).
+
+    Raises
+    ------
+    TinykitError
+        The engine lacks an op, or the model's scales are out of range; names the layer.
+    """
+    program, origin = arranged(whole, core, techniques)
     graph = program.graph
     sources = generate(program)
+    tick(None, "compiling")
     sample = sample_inputs(graph)
-    run = emulate(program, [sample], core=core)
-    elf = Elf(run.elf)
-    layers = tuple(f"{i}:{op.kind}" for i, op in enumerate(whole.ops))
-    rows = {whole.op_name(i): i for i in range(len(whole.ops))}
-    counts = [0] * len(layers)
-    steps = []
-    per_op = run.per_op or [0] * len(graph.ops)
-    text = sources.files["model.c"]
-    for step in program.steps:
-        position = step.positions[-1]
-        row = rows.get(_STRIP.sub("", graph.op_name(position)))
-        if row is not None:
-            counts[row] += per_op[position]
-        symbol = sources.symbols[position]
-        names = _functions(text, symbol)
-        steps.append(
-            Step(
-                layers[row] if row is not None else graph.ops[position].kind,
-                str(step.schedule or "shared kernel"),
-                per_op[position],
-                _cut("\n\n".join(_c_function(sources, name) for name in names)),
-                _cut("\n\n".join(_assembly(elf, run.elf, name) for name in names)),
-            )
-        )
+    run = emulate(program, [sample], core=core, tracing=True)
+    tick(None, "comparing with the reference interpreter")
     expected = whole.run(*sample)
     exact = all((a == b).all() for a, b in zip(expected, run.outputs[0], strict=True))
+    counts = [0] * len(whole.ops)
+    for position, count in enumerate(run.per_op or ()):
+        counts[origin[position]] += count
+    leaders = [origin[step.positions[-1]] for step in program.steps for _ in step.positions]
+    members = [origin[position] for step in program.steps for position in step.positions]
+    by_layer = dict(zip(members, leaders, strict=True))
+    number = {p: n for n, step in enumerate(program.steps) for p in step.positions}
+    assert run.trace is not None
+    own, symbols = sources.marks
+    c, assembly = CSource(sources.files), Assembly(Elf(run.elf), run.trace)
+
+    def code(layer: int) -> Step:
+        position = _computes(whole, graph, origin, layer)
+        step = program.steps[number[position]]
+        last = step.positions[-1]
+        row = own.index(last)
+        return Step(
+            " and ".join(graph.op_name(p) for p in step.positions),
+            str(step.schedule or "the kernel that all shapes share"),
+            (run.per_op or [0] * len(graph.ops))[last],
+            c.listing(symbols[row]),
+            assembly.listing(row, symbols[row]),
+        )
+
     return Built(
-        layers=layers,
+        layers=tuple(f"{i}:{op.kind}" for i, op in enumerate(whole.ops)),
         instructions=tuple(counts),
-        steps=tuple(steps),
-        step_names=tuple(graph.op_name(step.positions[-1]) for step in program.steps),
-        tensors=tuple(lives(program)),
+        fused=tuple(
+            None if by_layer.get(i, i) == i else by_layer[i] for i in range(len(whole.ops))
+        ),
+        code=tuple(code(layer) for layer in range(len(whole.ops))),
+        steps=tuple(" and ".join(graph.op_name(p) for p in s.positions) for s in program.steps),
+        tensors=tuple(lives(program, by_step=True)),
         arena_bytes=program.plan.arena_bytes,
         stack_bytes=run.ram.stack,
         flash_bytes=run.flash.total,
@@ -125,48 +138,42 @@ def build(whole: Graph, core: str, techniques: Techniques) -> Built:
     )
 
 
-def _program(graph: Graph, core: str, techniques: Techniques) -> Program:
-    return arrange(graph, core, techniques.options)
+def arranged(whole: Graph, core: str, techniques: Techniques) -> tuple[Program, list[int]]:
+    """The program, and for each of its graph's ops the op of `whole` that it belongs to."""
+    if techniques.patches is None:
+        return arrange(whole, core, techniques.options), list(range(len(whole.ops)))
+    graph, origin = in_patches(whole, core, techniques)
+    return arrange(graph, core, techniques.options), origin
 
 
-def _functions(text: str, symbol: str) -> list[str]:
-    """The function of a step and those it calls, innermost last."""
-    body = _body(text, symbol)
-    called = [n for n in re.findall(r"\b((?:model_f|tk_)\w+)\(", body) if n != symbol]
-    return [*dict.fromkeys(called), symbol]
+def _computes(whole: Graph, graph: Graph, origin: list[int], layer: int) -> int:
+    """The first op that does the layer's own work; strips are cut and joined beside it."""
+    ours = [p for p, of in enumerate(origin) if of == layer]
+    same = [p for p in ours if graph.ops[p].kind == whole.ops[layer].kind]
+    return (same or ours)[0]
 
 
-def _body(text: str, name: str) -> str:
-    found = re.search(rf"^[^\n;]*\b{name}\([^;{{]*\)\n\{{.*?^\}}", text, re.MULTILINE | re.DOTALL)
-    return found[0] if found else ""
+def in_patches(whole: Graph, core: str, techniques: Techniques) -> tuple[Graph, list[int]]:
+    """The graph with its head in strips of rows: of all regions, the one with the smallest arena.
 
+    As it is where no region saves anything.
+    """
+    from tinykit.engine.patches.extent import kept, recomputed
+    from tinykit.engine.patches.region import regions, useful
+    from tinykit.engine.patches.rewrite import in_strips
 
-def _c_function(sources: Sources, name: str) -> str:
-    for file in sources.files.values():
-        if body := _body(file, name):
-            return body
-    return ""
-
-
-def _assembly(elf: Elf, path: Path, name: str) -> str:
-    """A listing of function `name`; nothing where the compiler put it inside its caller."""
-    import capstone
-
-    if name not in elf.functions:
-        return ""
-    start, size = elf.functions[name]
-    section = next(s for s in elf.sections if s.address <= start < s.address + s.size)
-    code = section.data[start - section.address :][:size]
-    reader = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
-    reader.skipdata = True
-    lines = [f"{name}:"]
-    for line in reader.disasm(code, start):
-        lines.append(f"  {line.address:06x}  {line.mnemonic:<8} {line.op_str}".rstrip())
-    return "\n".join(lines)
-
-
-def _cut(text: str) -> str:
-    lines = text.split("\n")
-    if len(lines) <= _MOST_LINES:
-        return text
-    return "\n".join([*lines[:_MOST_LINES], f"... and {len(lines) - _MOST_LINES:,} more lines"])
+    assert techniques.patches is not None
+    strips, halo = techniques.patches
+    best = whole, list(range(len(whole.ops)))
+    smallest = arrange(whole, core, techniques.options).plan.arena_bytes
+    for region in regions(whole):
+        if not useful(region):
+            continue
+        along = region.results[0]
+        rows = -(-region.rows(along) // strips)
+        extents = recomputed(region, strips) if halo == "recompute" else kept(region, along, rows)
+        made = in_strips(region, extents, halo == "keep")
+        size = arrange(made[0], core, techniques.options).plan.arena_bytes
+        if size < smallest:
+            best, smallest = made, size
+    return best

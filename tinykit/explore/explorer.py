@@ -165,6 +165,12 @@ class Explorer(ABC, Generic[R]):
         thread, with progress."""
         return True
 
+    def prepare(self, settings: Settings, tick: Tick) -> None:
+        """Compute and remember what the next turn from `settings` is likely to need.
+
+        Runs off the main thread after a turn, until the next one: call `tick` between steps.
+        """
+
     def settings(self, changes: Settings | None = None) -> dict[str, Any]:
         """All settings: the defaults, with `changes`.
 

@@ -1,25 +1,28 @@
 """Inside the engine: its techniques on and off, and what each does to time, memory and code.
 
 Every combination is really built and run on the emulated core when it is first chosen (a second or
-so, beside the main thread); after that it is remembered.
+so, beside the main thread); after that it is remembered. Those one technique away are built while
+nobody turns a knob.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from tinykit.engine import PLAIN, Options
-from tinykit.explore._engine_build import Built, Techniques, build
+from tinykit.explore._engine_build import Built, Step, Techniques, build
+from tinykit.explore._engine_words import words
 from tinykit.explore.explorer import Choice, Control, Explorer, File, Settings, Tick, Upload, quiet
 from tinykit.graph.errors import TinykitError
 from tinykit.plots import layer_bars, memory_map
-from tinykit.plots.style import kib, short
+from tinykit.plots.style import short
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 #: programs that are kept built
 _KEPT = 64
+#: an upload that computes more than this is not emulated: each turn would take most of a minute
+_MOST_MACS = 30_000_000
 _CORES = (
     ("cortex-m0plus", "Cortex-M0+"),
     ("cortex-m3", "Cortex-M3"),
@@ -35,13 +40,19 @@ _CORES = (
     ("cortex-m7", "Cortex-M7"),
     ("cortex-m33", "Cortex-M33"),
 )
-_PATCHES = (
-    (None, "none"),
-    ((2, "recompute"), "2 strips, recompute"),
-    ((4, "recompute"), "4 strips, recompute"),
-    ((4, "keep"), "4 strips, keep rows"),
-)
+#: cores without instructions that multiply two halfwords at once
+_NO_SIMD = ("cortex-m0plus", "cortex-m3")
+#: setting → (strips, what becomes of the rows that two need), and what people read
+_PATCHES = {
+    "none": (None, "none"),
+    "recompute-2": ((2, "recompute"), "2 strips, overlap recomputed"),
+    "recompute-4": ((4, "recompute"), "4 strips, overlap recomputed"),
+    "keep-2": ((2, "keep"), "2 strips, overlap kept"),
+    "keep-4": ((4, "keep"), "4 strips, overlap kept"),
+}
 _ON_OFF = ((True, "on"), (False, "off"))
+#: the knobs that are options of the engine
+_TECHNIQUES = ("specialise", "simd", "unroll", "fuse", "in_place")
 
 
 @dataclass(frozen=True)
@@ -50,13 +61,16 @@ class Inside:
 
     Attributes
     ----------
+    chosen : what the knobs say
+    techniques : what of it makes a difference on this core
     built : with the chosen techniques
     plain : with none: the kernels that all shapes share
-    shown : number of the step whose code is shown
+    shown : number of the layer whose code is shown
     """
 
     model: str
     core: str
+    chosen: Techniques
     techniques: Techniques
     built: Built
     plain: Built
@@ -71,9 +85,9 @@ class InsideEngine(Explorer[Inside]):
     summary = "What in-place memory, SIMD, unrolling, fusion and patches do to a network on a chip"
 
     def __init__(self, models: Mapping[str, Graph] | None = None) -> None:
-        self._models = dict(models) if models is not None else _shipped()
+        self._models = dict(models) if models is not None else shipped()
         self._built: OrderedDict[tuple[str, str, Techniques], Built] = OrderedDict()
-        self._uploads: dict[str, Graph] = {}
+        self._uploads: OrderedDict[str, Graph] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -81,25 +95,29 @@ class InsideEngine(Explorer[Inside]):
         def technique(name: str, label: str, text: str) -> Choice:
             return Choice(name, label, _ON_OFF, True, "buttons", text)
 
-        steps = max(len(graph.ops) for graph in self._models.values())
+        layers = max(len(graph.ops) for graph in self._models.values())
         return (
             Choice(
                 "model", "Model", tuple((n, n) for n in self._models), next(iter(self._models)),
                 "menu", "An int8 network",
             ),
             Choice("core", "Core", _CORES, "cortex-m4", "menu", "M0+ and M3 have no SIMD"),
-            technique("specialise", "Own kernels", "A kernel for each layer's shape, or shared ones"),
+            technique(
+                "specialise", "Own kernels",
+                "C written for each layer's shape; off: kernels that all shapes share",
+            ),
             technique("simd", "SIMD", "Two multiply-accumulates in one instruction"),
-            technique("unroll", "Unroll", "Inner loops written out"),
-            technique("fuse", "Fuse", "Depthwise and pointwise convolution in one pass"),
-            technique("in_place", "In place", "Outputs may lie over inputs nobody reads any more"),
+            technique("unroll", "Unroll", "Inner loops written out, without counting and jumping"),
+            technique("fuse", "Fuse", "Layers that follow each other in one pass"),
+            technique("in_place", "In place", "Outputs lie over inputs that nobody reads any more"),
             Choice(
-                "patches", "Patches", _PATCHES, None, "menu",
+                "patches", "Patches", tuple((name, text) for name, (_, text) in _PATCHES.items()),
+                "none", "menu",
                 "The first layers a strip of rows at a time",
             ),
             Choice(
-                "layer", "Code of step", tuple((i, str(i)) for i in range(steps)),
-                min(2, steps - 1), "slider", "Whose C and assembly are shown",
+                "layer", "Code of layer", tuple((i, str(i)) for i in range(layers)),
+                min(1, layers - 1), "slider", "Whose C and assembly are shown",
             ),
             Upload(
                 "file", "Your own .tflite", ".tflite", 4_000_000, "an int8 model of your own"
@@ -112,20 +130,29 @@ class InsideEngine(Explorer[Inside]):
         if settings.get("file") is not None and _digest(settings["file"]) not in self._uploads:
             return False
         key, core = self._key(settings), settings["core"]
-        return all((key, core, t) in self._built for t in (_techniques(settings), _NONE))
+        return all((key, core, t) in self._built for t in (effective(settings), _NONE))
 
     def compute(self, settings: Settings, tick: Tick = quiet) -> Inside:
         settings = self.settings(settings)
-        key, core, wanted = self._key(settings), settings["core"], _techniques(settings)
+        core, file = settings["core"], settings["file"]
         graph = self._graph(settings, tick)
+        wanted = effective(settings)
         title = dict(_CORES)[core]
-        plain = self._build(key, graph, core, _NONE, 0.1, f"shared kernels on a {title}", tick)
-        built = self._build(key, graph, core, wanted, 0.5, f"your choice on a {title}", tick)
-        file = settings["file"]
+        plain = self._program(settings, graph, _NONE, 0.1, f"shared kernels on a {title}", tick)
+        built = self._program(settings, graph, wanted, 0.5, f"your choice on a {title}", tick)
         return Inside(
-            file.name if file else settings["model"], title, wanted, built, plain,
-            min(settings["layer"], len(built.steps) - 1),
+            file.name if file else settings["model"], title, chosen(settings), wanted, built,
+            plain, min(settings["layer"], len(built.layers) - 1),
         )  # fmt: skip
+
+    def prepare(self, settings: Settings, tick: Tick) -> None:
+        """Build what one turn of a knob that stands for a technique leads to."""
+        graph = self._graph(settings, tick)
+        for control in self.controls:
+            if isinstance(control, Choice) and control.name in (*_TECHNIQUES, "patches"):
+                for value in control.values:
+                    near = {**settings, control.name: value}
+                    self._program(near, graph, effective(near), None, "", tick)
 
     def _key(self, settings: Settings) -> str:
         file = settings.get("file")
@@ -137,24 +164,27 @@ class InsideEngine(Explorer[Inside]):
             return self._models[settings["model"]]
         key = _digest(file)
         if key not in self._uploads:
-            from tinykit.formats import tflite
-
             tick(0.02, f"reading {file.name}")
-            self._uploads[key] = tflite.read(file.content)
+            self._uploads[key] = _checked(file)
+            while len(self._uploads) > _KEPT // 8:
+                self._uploads.popitem(last=False)
         return self._uploads[key]
 
-    def _build(
-        self, key: str, graph: Graph, core: str, wanted: Techniques, share: float, what: str,
+    def _program(
+        self, settings: Settings, graph: Graph, wanted: Techniques, share: float | None, what: str,
         tick: Tick,
     ) -> Built:  # fmt: skip
+        key = self._key(settings), settings["core"], wanted
         with self._lock:
-            known = self._built.get((key, core, wanted))
+            known = self._built.get(key)
         if known is not None:
             return known
-        tick(share, f"building {what} and running it")
-        made = build(graph, core, wanted)
+        tick(share, f"building {what}")
+        made = build(
+            graph, settings["core"], wanted, lambda _, doing: tick(share, f"{doing} {what}")
+        )
         with self._lock:
-            self._built[key, core, wanted] = made
+            self._built[key] = made
             while len(self._built) > _KEPT:
                 self._built.popitem(last=False)
         return made
@@ -164,6 +194,7 @@ class InsideEngine(Explorer[Inside]):
     def figures(self, result: Inside) -> dict[str, go.Figure]:
         built, plain = result.built, result.plain
         scale, prefix = (1e6, "million ") if plain.total >= 2e6 else (1e3, "thousand ")
+        height = max(330, 150 + 22 * len(built.layers))
         return {
             "instructions": layer_bars(
                 built.layers,
@@ -172,74 +203,114 @@ class InsideEngine(Explorer[Inside]):
                 subtitle=f"{result.model}; counted on an emulated {result.core}",
                 unit=f"{prefix}instructions",
                 reference=[n / scale for n in plain.instructions],
-                reference_name="shared kernels, no technique",
-                height=max(330, 150 + 22 * len(built.layers)),
+                reference_name="no technique",
+                notes=[None if f is None else f"computed with layer {f}" for f in built.fused],
+                height=height,
             ),
             "sram": memory_map(
                 built.tensors,
-                built.step_names,
+                built.steps,
                 limit_bytes=plain.arena_bytes,
-                limit_name="arena without any technique",
-                title=f"SRAM: which tensor lives when, {kib(built.arena_bytes)} in all",
+                limit_name="arena with no technique",
+                title=f"SRAM over time: an arena of {built.arena_bytes:,} B",
                 subtitle=f"{result.model}; counted: planned arena",
-                height=max(330, 150 + 22 * len(built.layers)),
+                x_title=(
+                    "number of the function that runs"
+                    if len(built.steps) != len(built.layers)
+                    else "number of the layer that runs"
+                ),
+                height=height,
             ),
         }
 
     def panels(self, result: Inside) -> dict[str, str]:
-        step = result.built.steps[result.shown]
-        name = result.built.step_names[result.shown]
+        step = self.shown(result)
         return {
-            f"Step {result.shown}, {name}: C ({step.schedule})": step.c,
-            f"Step {result.shown}, {name}: {result.core} assembly, "
-            f"{step.instructions:,} instructions run": step.assembly,
+            f"Layer {result.shown}: C of {step.name}": f"// {step.schedule}\n{step.c}",
+            f"{result.core} assembly, {step.instructions:,} instructions run: how often each, "
+            "▌ the busiest": step.assembly,
         }
 
+    @staticmethod
+    def shown(result: Inside) -> Step:
+        return result.built.code[result.shown]
+
     def text(self, result: Inside) -> str:
-        built, plain = result.built, result.plain
-        arena = 1 - built.arena_bytes / plain.arena_bytes
-        lines = [
-            f"{short(built.total)} instructions an inference, {plain.total / built.total:.2f}× "
-            f"fewer than the shared kernels' {short(plain.total)} (counted on an emulated "
-            f"{result.core}).",
-            f"Arena {kib(built.arena_bytes)}, {abs(arena):.0%} {'less' if arena >= 0 else 'more'} "
-            f"than {kib(plain.arena_bytes)}; stack {kib(built.stack_bytes)}; flash "
-            f"{kib(built.flash_bytes)} against {kib(plain.flash_bytes)} (all counted).",
-        ]
-        if built.recomputed:
-            lines.append(
-                f"The strips compute {built.recomputed:.0%} more multiply-accumulates: rows that "
-                "two strips need are computed twice (counted)."
-            )
-        lines.append(
-            "The outputs are the reference interpreter's, bit for bit."
-            if built.exact
-            else "The outputs DIFFER from the reference interpreter's: please report this."
+        return words(
+            result.model, result.core, result.chosen, result.techniques, result.built, result.plain
         )
-        return "\n".join(lines)
 
 
 _NONE = Techniques(PLAIN, None)
 
 
-def _techniques(settings: Settings) -> Techniques:
-    names = ("specialise", "simd", "unroll", "fuse", "in_place")
-    return Techniques(Options(**{n: settings[n] for n in names}), settings["patches"])
+def chosen(settings: Settings) -> Techniques:
+    """What the knobs say."""
+    return Techniques(
+        Options(**{n: settings[n] for n in _TECHNIQUES}), _PATCHES[settings["patches"]][0]
+    )
+
+
+def effective(settings: Settings) -> Techniques:
+    """What of the choice makes a difference, so that nothing is built twice.
+
+    Only kernels of a layer's own use SIMD, are unrolled or fuse, and SIMD needs a core that has it.
+    """
+    wanted = chosen(settings)
+    options = wanted.options
+    if not options.specialise:
+        options = replace(options, simd=False, unroll=False, fuse=False)
+    if settings["core"] in _NO_SIMD:
+        options = replace(options, simd=False)
+    return replace(wanted, options=options)
+
+
+def _checked(file: File) -> Graph:
+    """The model in a file that somebody dropped in.
+
+    Raises
+    ------
+    TinykitError
+        Damaged, no ops, ops that tinykit lacks, or too much to emulate while somebody waits.
+    """
+    from tinykit.formats import tflite
+
+    graph = tflite.read(file.content)
+    if not graph.ops:
+        raise TinykitError(f"{file.name} computes nothing: it has no ops")
+    if graph.unsupported:
+        kinds = ", ".join(sorted({op.kind for _, op in graph.unsupported}))
+        raise TinykitError(f"{file.name} cannot be built: tinykit lacks {kinds}")
+    if graph.macs > _MOST_MACS:
+        raise TinykitError(
+            f"{file.name} takes {graph.macs:,} multiply-accumulates; at most {_MOST_MACS:,} are "
+            "emulated here. `tinykit profile` on the command line has more patience."
+        )
+    return graph
 
 
 def _digest(file: File) -> str:
     return hashlib.sha256(file.content).hexdigest()
 
 
-def _shipped() -> dict[str, Graph]:
+def shipped() -> dict[str, Graph]:
+    """The networks that ship for this explorer, by title (``datasets/inside_engine``).
+
+    Raises
+    ------
+    TinykitError
+        The installation lacks them.
+    """
     from tinykit.formats import tflite
 
-    folder = files("tinykit.explore") / "tables"
-    found: dict[str, Any] = {}
-    for title, name in (("DS-CNN on digits", "compress_digits"),):
-        file = folder / f"{name}.tflite"
-        if file.is_file():
-            found[title] = tflite.read(file.read_bytes())
-    if not found:
-        raise TinykitError("no model ships with this installation; make one with `make sweeps`")
-    return found
+    folder = files("tinykit.explore") / "models"
+    try:
+        record: dict[str, Any] = json.loads((folder / "models.json").read_text("utf-8"))["models"]
+        return {
+            about["title"]: tflite.read((folder / f"{name}.tflite").read_bytes())
+            for name, about in record.items()
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise TinykitError(
+            f"the models of this explorer are missing ({error}): install tinykit again"
+        ) from None

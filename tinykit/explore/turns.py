@@ -2,7 +2,8 @@
 
 Instant work runs where it is asked for. Slow work runs on one worker thread; it is told through its
 `Tick` to stop when a newer turn comes, at most one piece of work waits for it, and nothing that
-finishes late is ever shown.
+finishes late is ever shown. While nobody turns a knob, the worker may prepare what the next turn is
+likely to need (`Turns.prepare`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from tinykit.explore.explorer import Cancelled, Tick
@@ -40,7 +42,7 @@ class Turns:
         self._audience = audience
         self._lock = threading.Lock()
         self._turn = 0
-        self._waiting: tuple[int, Work, Callable[..., None]] | None = None
+        self._waiting: Callable[[], None] | None = None
         self._worker: threading.Thread | None = None
 
     @property
@@ -56,14 +58,21 @@ class Turns:
         if instant:
             self._run(turn, work, _here)
             return turn
+        self._queue(partial(self._run, turn, work, _deliver_to_this_thread()))
+        return turn
+
+    def prepare(self, work: Work) -> None:
+        """Run `work` on the worker until a new turn comes; nobody is told what becomes of it."""
+        self._queue(partial(self._prepare, self._turn, work))
+
+    def _queue(self, job: Callable[[], None]) -> None:
         with self._lock:
-            self._waiting = (turn, work, _deliver_to_this_thread())
+            self._waiting = job
             if self._worker is None:
                 self._worker = threading.Thread(
                     target=self._serve, name="tinykit-explorer", daemon=True
                 )
                 self._worker.start()
-        return turn
 
     def join(self, timeout: float = 60.0) -> None:
         """Wait until no slow work runs (tests, scripts)."""
@@ -78,7 +87,21 @@ class Turns:
                 if job is None:
                     self._worker = None
                     return
-            self._run(*job)
+            job()
+
+    def _prepare(self, turn: int, work: Work) -> None:
+        def tick(share: float | None, what: str) -> None:
+            if turn != self._turn:
+                raise Cancelled
+
+        try:
+            tick(None, "")
+            work(tick)
+        except Cancelled:
+            pass
+        except Exception as error:
+            # whoever turns the knob to this place is told
+            log.info("what was prepared failed: %s", error)
 
     def _run(self, turn: int, work: Work, deliver: Callable[..., None]) -> None:
         told = 0.0

@@ -83,6 +83,9 @@ class ExplorerView(widgets.VBox):
     def done(self, turn: int, result: Any) -> None:
         figures, text, panels = result
         self.figures.show(figures, text, turn, panels)
+        explorer, settings = self.explorer, self.settings
+        if type(explorer).prepare is not Explorer.prepare:
+            self._turns.prepare(lambda tick: explorer.prepare(settings, tick))
 
     def failed(self, turn: int, error: Exception) -> None:
         if isinstance(error, TinykitError):

@@ -22,6 +22,7 @@ def layer_bars(
     unit: str,
     reference: Sequence[float | None] | None = None,
     reference_name: str = "",
+    notes: Sequence[str | None] | None = None,
     **layout: Any,
 ) -> go.Figure:
     """Horizontal bars, first layer on top; the most expensive one stands out.
@@ -32,15 +33,16 @@ def layer_bars(
     values : cost of each; None where it is unknown (its bar says so)
     unit : axis title, with the unit
     reference : the same cost under other circumstances, as marks; `reference_name` says which
+    notes : what stands at a bar in place of its share, or None
     """
     known = [v or 0 for v in values]
     total = sum(known)
     peak = max(known, default=0)
     colors = [OKABE_ITO["vermillion"] if v == peak and v > 0 else OKABE_ITO["blue"] for v in known]
     text, tips = [], []
-    for name, value in zip(names, values, strict=True):
+    for name, value, note in zip(names, values, notes or [None] * len(names), strict=True):
         share = f"{(value or 0) / total:.0%}" if total else "0 %"
-        text.append("unknown" if value is None else share)
+        text.append(note or ("unknown" if value is None else share))
         tips.append(
             f"{name}: unknown" if value is None else f"{name}<br>{short(value)} {unit}, {share}"
         )

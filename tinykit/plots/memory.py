@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tinykit.plots.style import OKABE_ITO, figure, kib
@@ -11,11 +11,14 @@ from tinykit.plots.style import OKABE_ITO, figure, kib
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from tinykit.engine.arrange import Program
     from tinykit.graph.ir import Graph
 
 # A limit further above the peak than this many times is told in words: drawn to scale, it would
 # squeeze the tensors into a line.
 _FAR = 3.0
+#: numbers that fit below the axis of an explorer's figure
+_MOST_TICKS = 32
 _SHADES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 
 
@@ -30,35 +33,62 @@ class Life:
     last: int
 
 
-def lives(graph: Graph) -> list[Life]:
-    """The planned life of every activation of `graph`; what shares memory is told once."""
+def lives(model: Graph | Program, *, by_step: bool = False) -> list[Life]:
+    """The planned life of every activation; what shares memory is told once.
+
+    A graph is laid out for the kernels that all shapes share; a program says its own layout, and
+    has the memory that its kernels work in.
+
+    Parameters
+    ----------
+    by_step : whether a program's functions are numbered, and not the ops of its graph
+    """
+    from tinykit.engine.arrange import Program
     from tinykit.engine.plan import plan
 
-    layout = plan(graph)
-    names = {i: f"output of layer {k}" for k, op in enumerate(graph.ops) for i in op.outputs}
+    if isinstance(model, Program):
+        graph, layout, steps = model.graph, model.plan, model.steps
+    else:
+        graph, layout, steps = model, plan(model), ()
+    number = {k: k for k in range(len(graph.ops))}
+    if by_step:
+        number = {k: n for n, step in enumerate(steps) for k in step.positions}
+    made = {i: number[k] for k, op in enumerate(graph.ops) for i in op.outputs}
     by_place: dict[tuple[int, int], list[Life]] = {}
     for i, offset in layout.offsets.items():
-        first, last = layout.lifetimes[i]
-        life = Life(names.get(i, "input"), offset, graph.tensors[i].nbytes, first, last)
+        first, last = (number.get(k, k) for k in layout.lifetimes[i])
+        name = f"output of layer {made[i]}" if i in made else "input"
+        life = Life(name, offset, graph.tensors[i].nbytes, first, last)
         by_place.setdefault((offset, life.size), []).append(life)
     merged: list[Life] = []
     for group in by_place.values():
         group.sort(key=lambda t: (t.first, t.last))
         for life in group:
             previous = merged[-1] if merged else None
-            # a reshape's output overlaps its input: the same bytes under another name
+            # the same bytes under another name: a reshape, or a layer that works in place
             same = previous and (previous.offset, previous.size) == (life.offset, life.size)
             if previous and same and life.first <= previous.last:
-                merged[-1] = Life(
-                    previous.name,
-                    life.offset,
-                    life.size,
-                    previous.first,
-                    max(previous.last, life.last),
+                merged[-1] = replace(
+                    previous,
+                    name=_both(previous.name, life.name),
+                    last=max(previous.last, life.last),
                 )
             else:
                 merged.append(life)
+    for step in steps:
+        if step.needs.scratch:
+            first, last = number[step.positions[0]], number[step.positions[-1]]
+            place = layout.scratch[step.positions[-1]]
+            name = f"working memory of layer {last}"
+            merged.append(Life(name, place, step.needs.scratch, first, last))
     return sorted(merged, key=lambda t: (t.first, t.offset))
+
+
+def _both(one: str, other: str) -> str:
+    number = other.rpartition(" ")[2]
+    if not one.startswith("output"):
+        return f"{one}, {other}"
+    return one if number in one.split(", ")[-1].split() else f"{one}, {number}"
 
 
 def memory_map(
@@ -70,6 +100,7 @@ def memory_map(
     extra_bytes: int = 0,
     title: str = "SRAM: which tensor lives when",
     subtitle: str = "",
+    x_title: str = "number of the layer that runs",
     **layout: Any,
 ) -> go.Figure:
     """Tensors as boxes: across, the layers during which one lives; up, the bytes that it takes.
@@ -81,6 +112,8 @@ def memory_map(
     extra_bytes : what SRAM holds besides the arena (stack, static data), drawn below it
     """
     count = max(len(layers), 1)
+    steps = (1, 2, 5, 10, 20, 50, 100, count)
+    every = next(n for n in steps if count / n <= _MOST_TICKS)
     boxes = [
         (Life(t.name, t.offset + extra_bytes, t.size, t.first, t.last), _SHADES[k % len(_SHADES)])
         for k, t in enumerate(tensors)
@@ -118,10 +151,10 @@ def memory_map(
         title=title,
         subtitle=subtitle,
         x={
-            "title": "number of the layer that runs",
+            "title": x_title,
             "range": [-0.5, count - 0.5],
-            "tickvals": list(range(count)),
-            "ticktext": [str(i) for i in range(count)],
+            "tickvals": list(range(0, count, every)),
+            "ticktext": [str(i) for i in range(0, count, every)],
             "showgrid": False,
         },
         y={"title": "SRAM address in KiB", "range": [0, reach]},
@@ -146,7 +179,7 @@ def _bars(boxes: Sequence[tuple[Life, str]], layers: Sequence[str]) -> dict[str,
         "y": [t.size / 1024 for t in tensors],
         "base": [t.offset / 1024 for t in tensors],
         "width": [t.last - t.first + 0.92 for t in tensors],
-        "text": [f"{t.name.replace('output of layer', 'out')}: {kib(t.size)}" for t in tensors],
+        "text": [f"{_short(t.name)}: {kib(t.size)}" for t in tensors],
         "textposition": "inside",
         "insidetextanchor": "middle",
         "textangle": 0,
@@ -163,3 +196,7 @@ def _bars(boxes: Sequence[tuple[Life, str]], layers: Sequence[str]) -> dict[str,
         ],
         "hoverinfo": "text",
     }
+
+
+def _short(name: str) -> str:
+    return name.replace("output of layer", "out").replace("working memory of layer", "work")

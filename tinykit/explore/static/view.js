@@ -51,7 +51,8 @@ function render({ model, el }) {
     const figures = model.get("figures");
     if (figures === drawn && !force) return;
     drawn = figures;
-    // Sizes first, then writing: one layout for all figures.
+    // All boxes, since one alone is wider; then sizes, then writing: one layout for all figures.
+    Object.keys(figures).forEach(box);
     const jobs = Object.entries(figures).map(([name, figure]) => {
       const node = box(name);
       return [node, figure, Math.max(280, node.clientWidth || 600), figure.layout?.height ?? 330];
@@ -93,7 +94,11 @@ function render({ model, el }) {
       const panel = element("section", "tinykit-panel", panels, { "aria-label": title });
       element("h4", "", panel).textContent = title;
       // reachable by keyboard: it scrolls
-      element("pre", "", panel, { tabindex: "0" }).textContent = text;
+      const listing = element("pre", "", panel, { tabindex: "0" });
+      listing.textContent = text;
+      // to the first marked line, a few lines of what comes before in sight
+      const lines = text.split("\n"), marked = lines.findIndex((line) => line.includes("▌"));
+      if (marked > 8) listing.scrollTop = ((marked - 4) / lines.length) * listing.scrollHeight;
     }
   };
 

@@ -1,0 +1,88 @@
+"""What "Inside the engine" shows, in words."""
+
+from __future__ import annotations
+
+from tinykit.explore._engine_build import Built, Techniques
+from tinykit.plots.style import short
+
+#: option, its name for people
+_NAMES = {"simd": "SIMD", "unroll": "Unroll", "fuse": "Fuse"}
+
+
+def words(
+    model: str, core: str, chosen: Techniques, techniques: Techniques, built: Built, plain: Built
+) -> str:
+    """The readout: time, memory, what a knob cannot do here, and whether the outputs are right."""
+    lines = [
+        f"{model}: {_time(core, built, plain)}",
+        _memory(built, plain),
+        *_strips(techniques, built),
+        *_idle(core, chosen, techniques),
+    ]
+    lines.append(
+        "On the random input that was run, the outputs are the reference interpreter's, bit for "
+        "bit."
+        if built.exact
+        else "The outputs DIFFER from the reference interpreter's: please report this model."
+    )
+    return "\n".join(lines)
+
+
+def _time(core: str, built: Built, plain: Built) -> str:
+    counted = f"{short(built.total)} instructions an inference (counted on an emulated {core})"
+    if built.total == plain.total:
+        return f"{counted}, as many as with no technique."
+    more, less = plain.total / built.total, built.total / plain.total
+    ratio = f"{more:.2f}× fewer" if more > 1 else f"{less:.2f}× as many"
+    heaviest = max(range(len(built.layers)), key=built.instructions.__getitem__)
+    share = built.instructions[heaviest] / built.total
+    return (
+        f"{counted}, {ratio} {'than' if more > 1 else 'as'} with no technique "
+        f"({short(plain.total)}). Layer {built.layers[heaviest]} takes {share:.0%} of them."
+    )
+
+
+def _memory(built: Built, plain: Built) -> str:
+    arena = built.arena_bytes / plain.arena_bytes - 1
+    change = (
+        "as much as with no technique"
+        if built.arena_bytes == plain.arena_bytes
+        else f"{abs(arena):.0%} {'more' if arena > 0 else 'less'} than with no technique "
+        f"({plain.arena_bytes:,} B)"
+    )
+    return (
+        f"Arena {built.arena_bytes:,} B, {change}; stack {built.stack_bytes:,} B; flash "
+        f"{built.flash_bytes:,} B, with no technique {plain.flash_bytes:,} B (all counted)."
+    )
+
+
+def _strips(techniques: Techniques, built: Built) -> list[str]:
+    if techniques.patches is None:
+        return []
+    if len(built.steps) <= len(built.layers) and not built.recomputed:
+        return ["Patches: no strips make this network's arena smaller, so there are none."]
+    if built.recomputed:
+        return [
+            f"Patches: {built.recomputed:.1%} of the multiply-accumulates are done twice, for rows "
+            "that two strips need (counted)."
+        ]
+    return ["Patches: rows that two strips need are kept, so nothing is computed twice (counted)."]
+
+
+def _idle(core: str, chosen: Techniques, techniques: Techniques) -> list[str]:
+    """Knobs that are on and change nothing."""
+    idle = [
+        name
+        for option, name in _NAMES.items()
+        if getattr(chosen.options, option) and not getattr(techniques.options, option)
+    ]
+    if not idle:
+        return []
+    does = "does" if len(idle) == 1 else "do"
+    if not chosen.options.specialise:
+        return [f"{_list(idle)} {does} nothing while Own kernels is off."]
+    return [f"{_list(idle)} {does} nothing here: a {core} has no such instructions."]
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
