@@ -57,9 +57,9 @@ def run() -> list[Figure]:
     return figures
 
 
-def fresh_store(folder: Path) -> mock._patch[object]:
+def fresh_store(folder: Path) -> mock._patch[mock.MagicMock | mock.AsyncMock]:
     """An empty store of trials, so that everything is counted."""
-    return mock.patch("tinykit.search.store.cache_dir", lambda: folder)
+    return mock.patch("tinykit.search.store.cache_dir", return_value=folder)
 
 
 def layers_of(tuning: Tuning) -> dict[str, dict[Schedule, Trial]]:
