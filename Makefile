@@ -6,13 +6,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEBS := chromium gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm dataset-fashion-mnist
 WORKERS ?= 2
+CORES ?= cortex-m0plus cortex-m3 cortex-m4 cortex-m7 cortex-m33 cortex-m55
+# Further models whose layers the tables of schedules are to know.
+MODELS ?= $(or $(TINYKIT_MODELS),../shared/models)
 # Where pip finds a CPU build of torch, if its usual index has none: make demo TORCH_INDEX=<url>
 ifdef TORCH_INDEX
 export PIP_EXTRA_INDEX_URL := $(TORCH_INDEX)
 endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo lab app test check debs lessons sweeps bench pins clean
+.PHONY: help demo lab app test check debs lessons sweeps schedules bench pins clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' Makefile | sed 's/:.*  ## /	/' | expand -t 10
@@ -44,6 +47,16 @@ lessons: $(VENV)/.dev  ## regenerate the notebooks from their sources
 
 sweeps: $(VENV)/.dev  ## recompute the tables that ship with the explorers (long)
 	@$(BIN)/python -m tinykit.explore.sweep
+
+# A row for each layer shape of the models that ship, and of those in MODELS; other rows are kept.
+schedules: $(VENV)/.dev debs  ## search the tables of kernel schedules that ship (minutes)
+	@compiler=$$(command -v arm-none-eabi-gcc >/dev/null && echo gcc || echo zig); \
+	for core in $(CORES); do \
+	  echo "$$core with $$compiler"; \
+	  $(BIN)/tinykit tune datasets/models/*.tflite tinykit/course/models/*_int8.tflite \
+	    $(wildcard $(MODELS)/*.tflite) --core $$core --toolchain $$compiler \
+	    --out tinykit/engine/schedules/$$core.json || exit 1; \
+	done
 
 bench: $(VENV)/.dev debs  ## every figure that the project states, measured
 	@$(BIN)/python -m tests.benchmarks

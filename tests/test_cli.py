@@ -126,6 +126,21 @@ def test_compile_writes_c_that_compiles(model: Path, tmp_path: Path) -> None:
         subprocess.run([*zig, str(source), "-o", str(source) + ".o"], check=True, timeout=240)
 
 
+def test_tune_shows_and_writes_the_best_schedules(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "new" / "cortex-m4.json"
+    done = run("tune", model, "--objective", "cycles", "--budget", 2, "--out", table)
+    assert done.returncode == 0, done.stderr
+    assert "cycles (modelled)" in done.stdout
+    rows = json.loads(table.read_text())
+    assert rows["made_with"]["objective"] == "cycles"
+    done = run("tune", model, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {layer["key"] for layer in found["layers"]} == set(rows["schedules"])
+    assert all(len(layer["trials"]) >= layer["offered"] > 0 for layer in found["layers"])
+    assert_one_line(run("tune", model, "--core", "m0+", "--objective", "cycles"), "cortex-m4 only")
+
+
 def test_mistakes_get_one_line(model: Path, tmp_path: Path) -> None:
     assert_one_line(run("profile", model, "--target", "stm32f4461"), "stm32f446", "closest")
     assert_one_line(run("profile", "absent.tflite"), "absent.tflite: No such file")

@@ -158,7 +158,10 @@ def cmd_tune(args: argparse.Namespace) -> int:
 
     with progress_bar(args.json) as progress:
         graphs = [load(path) for path in args.model]
-        tuning = tune(graphs, args.core, args.toolchain, objective=args.objective, progress=progress)
+        tuning = tune(
+            graphs, args.core, args.toolchain, progress=progress,
+            objective=args.objective, budget=args.budget,
+        )  # fmt: skip
     if args.out:
         tuning.write(Path(args.out))
     print(json.dumps(tuning.to_dict(), indent=2) if args.json else tuning)
@@ -296,6 +299,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--core", default="cortex-m4", help="Cortex-M core (default %(default)s)")
     sub.add_argument("--toolchain", default="zig", help="zig or gcc (default %(default)s)")
     sub.add_argument("--objective", default="instructions", help="or cycles (default %(default)s)")
+    sub.add_argument(
+        "--budget", type=int, metavar="N",
+        help="try only the N schedules of a layer that a model ranks first (default: all)",
+    )  # fmt: skip
     sub.add_argument("--out", help="a table of schedules (.json) to write, or to add to")
     sub.add_argument("--json", action="store_true")
 

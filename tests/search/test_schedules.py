@@ -16,9 +16,9 @@ from tinykit.engine.arrange import read_table
 from tinykit.engine.cores import find_core
 from tinykit.engine.schedule import NONE, Schedule
 from tinykit.graph import TinykitError
+from tinykit.search import CostModel, Trial, tune
 from tinykit.search import schedules as search
-from tinykit.search import tune
-from tinykit.search.sites import isolate, sites
+from tinykit.search.sites import Site, isolate, sites
 
 
 def only(tuning):  # type: ignore[no-untyped-def]
@@ -123,7 +123,8 @@ def test_only_what_is_new_is_counted(toy: Toy, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     "damage",
     ["", "{", "[]", '{"trials": 3}', '{"trials": [{}]}', '{"trials": [[1]]}',
-     '{"trials": [{"schedule": "x:y", "instructions": 1, "arena": 1, "flash": 1, "error": ""}]}'],
+     '{"trials": [{"schedule": "x:y", "instructions": 1, "arena": 1, "flash": 1, "error": "",'
+     ' "cycles": 1}]}'],
 )  # fmt: skip
 def test_a_damaged_cache_entry_is_counted_again(
     toy: Toy, cache: Path, damage: str, caplog: pytest.LogCaptureFixture
@@ -133,7 +134,7 @@ def test_a_damaged_cache_entry_is_counted_again(
     (file,) = cache.iterdir()
     whole = file.read_text()
     file.write_text(damage)
-    assert tune(relus(64)) == first
+    assert tune(relus(64)).choices == first.choices
     assert "damaged" in caplog.text
     assert file.read_text() == whole
 
@@ -207,3 +208,75 @@ def _activations(graph, sample):  # type: ignore[no-untyped-def]
     values = graph.replace(outputs=tuple(made)).run(sample)
     known = {graph.inputs[0]: sample, **dict(zip(made, values, strict=True))}
     return [known.get(i) for i in range(len(graph.tensors))]
+
+
+def test_cycles_can_be_what_counts(toy: Toy) -> None:
+    toy.knobs = [{"step": 1}, {"step": 8}, {"step": 4}]
+    by_count, by_cycles = tune(relus(64)), tune(relus(64), objective="cycles")
+    assert by_cycles.counted == 0 < by_count.counted  # both were had in one run
+    choice = only(by_cycles)
+    best = min(choice.trials, key=lambda t: t.cost("cycles"))
+    assert choice.best == best.schedule
+    assert choice.cycles == best.cycles > choice.instructions
+    run = emulate(relus(64), [np.zeros((1, 64), np.int8)], timing=True,
+                  options=by_cycles.options(Options(use_table=False)))  # fmt: skip
+    assert run.cycles is not None
+    assert abs(sum(c.middle for c in run.cycles) / choice.cycles - 1) < 0.1
+
+
+def test_the_objective_decides() -> None:
+    few = Trial(Schedule.of("toy", step=1), 100, 64, 10, cycles=300.0)
+    fast = Trial(Schedule.of("toy", step=2), 110, 64, 10, cycles=200.0)
+    site = Site("relu", relus(8), (few.schedule, fast.schedule))
+    assert search.choose(site, [few, fast], {}).best == few.schedule
+    assert search.choose(site, [few, fast], {}, objective="cycles").best == fast.schedule
+
+
+def test_an_objective_that_cannot_be_had_is_told(toy: Toy) -> None:
+    with pytest.raises(TinykitError, match="no objective 'joules'; there are instructions, cycles"):
+        tune(relus(8), objective="joules")
+    with pytest.raises(TinykitError, match="cycles are modelled for cortex-m4 only"):
+        tune(relus(8), core="cortex-m7", objective="cycles")
+    with pytest.raises(TinykitError, match="a budget is 1 schedule"):
+        tune(relus(8), budget=0)
+
+
+def test_a_budget_counts_what_the_model_ranks_first(toy: Toy) -> None:
+    toy.knobs = [{"step": step} for step in (1, 2, 16, 4, 8)]
+    model = CostModel.fit(tune(relus(64)).trials)
+    tuning = tune(relus(96), budget=2, model=model)
+    choice = only(tuning)
+    tried = [t.schedule for t in choice.trials]
+    # the engine's own guess, what the model thinks best, and the plain kernel
+    assert tried == [Schedule.of("toy", step=1), Schedule.of("toy", step=16), NONE]
+    assert choice.offered == 5
+    assert tuning.counted == 3
+    assert choice.best == Schedule.of("toy", step=16)
+    assert "2/5" in str(tuning)
+
+
+def test_without_a_model_a_search_learns_as_it_goes(toy: Toy) -> None:
+    """The first layer is counted in the order that the kernel offers, the second by what that
+    taught: with a budget of three of six, the best of both is met all the same."""
+    toy.knobs = [{"step": step} for step in (4, 1, 8, 2, 16, 32)]
+    first, second = tune(relus(128, 160), budget=3).choices.values()
+    assert [t.schedule["step"] for t in first.trials[:-1]] == [4, 1, 8]
+    assert second.trials[0].schedule["step"] == 4
+    assert 8 in [t.schedule["step"] for t in second.trials[:-1]]
+
+
+def test_what_a_search_found_in_words_and_values(toy: Toy) -> None:
+    toy.knobs = [{"step": 1}, {"step": 8, "fault": 1}, {"step": 4}]
+    tuning = tune(relus(64))
+    row = tuning.to_dict()
+    assert json.loads(json.dumps(row)) == row
+    assert [layer["best"] for layer in row["layers"]] == ["toy:step=4"]
+    assert [r["schedule"] for r in row["rejected"]] == ["toy:fault=1,step=8"]
+    assert row["counted"] == 4
+    text = str(tuning)
+    choice = only(tuning)
+    gain = f"{1 - choice.instructions / choice.default_instructions:.1%}"
+    for word in ("relu 1x64", "toy:step=4", f"{choice.instructions:,}", gain, "3/3", "REJECTED"):
+        assert word in text
+    toy.knobs = []
+    assert str(tune(relus(64))) == "No layer has schedules to choose from on cortex-m4."

@@ -23,6 +23,9 @@ from tinykit.search.trials import Trial
 
 log = logging.getLogger(__name__)
 
+#: of the files; files of another are never met
+FORMAT = 2
+
 
 class Store:
     """Trials by site, in files under the cache folder.
@@ -34,7 +37,7 @@ class Store:
     def __init__(self, core: Core, toolchain: str, options: Options) -> None:
         techniques = (options.simd, options.unroll, options.in_place)
         version = toolchain_version(toolchain)
-        self._base = repr((core.name, toolchain, version, techniques, engine_version()))
+        self._base = repr((FORMAT, core.name, toolchain, version, techniques, engine_version()))
 
     def path(self, key: str) -> Path:
         """The file for a site's key."""
@@ -54,11 +57,26 @@ class Store:
             return {}
         return {trial.schedule: trial for trial in trials}
 
+    def trials(self) -> list[tuple[str, Trial]]:
+        """All that is kept for this core, compiler and engine, with the key of each site: what a
+        cost model can learn from. Damaged files are passed over."""
+        found: list[tuple[str, Trial]] = []
+        for path in sorted((cache_dir() / "schedules").glob("*.json")):
+            try:
+                kept = json.loads(path.read_text(encoding="utf-8"))
+                key, made_with = kept["key"], kept["made_with"]
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if made_with == self._base and path == self.path(key):
+                found += [(key, trial) for trial in self.get(key).values()]
+        return found
+
     def put(self, key: str, trials: Sequence[Trial]) -> None:
         """Keep the trials of a site; the file appears whole or not at all."""
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"key": key, "trials": [trial.to_dict() for trial in trials]}, indent=1)
+        rows = [trial.to_dict() for trial in trials]
+        text = json.dumps({"key": key, "made_with": self._base, "trials": rows}, indent=1)
         handle, made = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinykit.engine.arrange import Program, Step, arrange
 from tinykit.engine.cores import Core
+from tinykit.engine.cycles import NOTHING
 from tinykit.engine.elf import Elf
 from tinykit.engine.emulator import Emulation, emulate_many
 from tinykit.engine.kernel import KERNELS
@@ -36,6 +37,8 @@ class Trial:
     instructions : of one inference of the layer alone, counted on random input
     arena : bytes for the layer's inputs, outputs and scratch memory
     flash : bytes of its code and constants; kernels that it shares with others are left out
+    cycles : of the same inference, modelled (`tinykit.engine.cycles`); None on cores whose
+        instruction timings are not published
     error : "" for a schedule that works; else why it does not, or that an output differs
     """
 
@@ -44,10 +47,18 @@ class Trial:
     arena: int = 0
     flash: int = 0
     error: str = ""
+    cycles: float | None = None
 
     @property
     def ok(self) -> bool:
         return not self.error
+
+    def cost(self, objective: str) -> float:
+        """What a search by `objective` ("instructions" or "cycles") makes small."""
+        value = getattr(self, objective)
+        if value is None:
+            raise TinykitError(f"schedule {self.schedule} has no modelled cycles")
+        return float(value)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "schedule": str(self.schedule)}
@@ -55,7 +66,9 @@ class Trial:
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Trial:
         instructions, arena, flash = (int(row[n]) for n in ("instructions", "arena", "flash"))
-        return cls(Schedule.parse(row["schedule"]), instructions, arena, flash, str(row["error"]))
+        cycles = None if row["cycles"] is None else float(row["cycles"])
+        schedule = Schedule.parse(row["schedule"])
+        return cls(schedule, instructions, arena, flash, str(row["error"]), cycles)
 
 
 def count(
@@ -114,7 +127,7 @@ def _count(
     """All in one image; where that fails, in halves, down to the schedule that is to blame."""
     try:
         programs = [program(site, schedule, core, options) for schedule in schedules]
-        runs = emulate_many(programs, [inputs] * len(programs), core.name, toolchain)
+        runs = emulate_many(programs, [inputs] * len(programs), core.name, toolchain, timing=True)
     except MissingToolError:
         raise
     except TinykitError as error:
@@ -142,7 +155,8 @@ def _judge(
         for a, b in zip(want, have, strict=True)
     )
     error = f"{wrong} outputs differ from the reference interpreter's" if wrong else ""
-    return Trial(schedule, int(run.instructions or 0), run.ram.arena, flash, error)
+    cycles = None if run.cycles is None else sum(run.cycles, NOTHING).middle
+    return Trial(schedule, int(run.instructions or 0), run.ram.arena, flash, error, cycles)
 
 
 def _flash_by_prefix(elf: Elf, programs: int) -> list[int]:
