@@ -58,11 +58,11 @@ def _shared(
 ) -> int:
     """The most bytes that the step's output can share with inputs that die."""
     for home, made in born:
-        under = [
-            (max(lead.bytes, 0), part.size)
-            for n, part in dying
-            if n != home and (lead := overlap(made, part, leads)) is not None
-        ]
+        under = []
+        for n, part in dying:
+            found = overlap(made, part, leads)
+            if n != home and found is not None:
+                under.append((max(found.bytes, 0), part.size))
         if under:  # one output at most has a lead
             end = 0.0
             for lead, size in sorted(under):  # inputs behind one another, each as soon as it may

@@ -51,10 +51,17 @@ TK_INLINE void tk_in_order(void)
    of the one before and not a further register. */
 #if defined(__ARM_FEATURE_DSP)
 #define TK_KEEP(pointer) __asm__ volatile("" : "+r"(pointer))
+/* Two words from base + offset bytes (0, 4 ... 1020, a number), which must be at a multiple of 4. One
+   instruction, and a cycle less than two loads apart. */
+#define TK_LOAD64(low, high, base, offset)                                                         \
+    __asm__ volatile("ldrd %0, %1, [%2, %3]" : "=r"(low), "=r"(high) : "r"(base), "n"(offset))
 #define TK_ORDER1(a) __asm__ volatile("" : "+r"(a) : : "memory")
 #define TK_ORDER2(a, b) __asm__ volatile("" : "+r"(a), "+r"(b) : : "memory")
 #else
 #define TK_KEEP(pointer) ((void)(pointer))
+#define TK_LOAD64(low, high, base, offset)                                                         \
+    ((void)((low) = tk_load32((const char *)(base) + (offset)),                                    \
+            (high) = tk_load32((const char *)(base) + (offset) + 4)))
 #define TK_ORDER1(a) ((void)(a))
 #define TK_ORDER2(a, b) ((void)(a), (void)(b))
 #endif

@@ -42,6 +42,11 @@ class Walk:
         return -(-self.run // 2)
 
     @property
+    def aligned(self) -> bool:
+        """Whether all steps begin at whole words."""
+        return self.pixel % 2 == 0 and all(step % 2 == 0 for _, step in self.levels)
+
+    @property
     def reach(self) -> int:
         """Halfwords from a pixel's first to the end of the last word that is read."""
         return sum((count - 1) * step for count, step in self.levels) + 2 * self.steps
@@ -74,6 +79,7 @@ class Block:
     Attributes
     ----------
     steps : how many are written out in the innermost loop; 0 for all steps of a run
+    wide : words are loaded two at a time: inputs of two steps, or weights of four channels
     pitch : bytes from a pixel's outputs to the next one's
     """
 
@@ -82,6 +88,7 @@ class Block:
     pixels: int
     words: int
     steps: int
+    wide: bool
     pitch: int
     single: bool = False
 
@@ -167,28 +174,68 @@ class Block:
 
     def _written(self, steps: int) -> Iterator[str]:
         # accumulators pass through TK_ORDER, so that no load of the next step is done before
-        for step in range(steps):
-            yield "{"
-            if self.words > 1:
-                yield from (f"    {self._load(p, step)}" for p in range(self.pixels))
-            for word in range(self.words):
-                yield f"    const uint32_t w{word} = w[{step * self.words + word}];"
-                yield f"    const uint32_t e{word} = tk_sxtb16(w{word});"
-                odd = f"w{word}"
-                if not self.single and not self.ends.raw:
-                    yield f"    const uint32_t o{word} = tk_sxtb16_ror8(w{word});"
-                    odd = f"o{word}"
-                for p in range(self.pixels):
-                    if self.words == 1:
-                        yield f"    {self._load(p, step)}"
-                    kept = []
-                    for which in self._kinds:
-                        acc = self._names(word, which)[p]
-                        taps = odd if which else f"e{word}"
-                        yield f"    {acc} = tk_smlad(x{p}, {taps}, {acc});"
-                        kept.append(acc)
-                    yield f"    TK_ORDER{len(kept)}({', '.join(kept)});"
-            yield "}"
+        twos = steps // 2 if self.wide and self.words == 1 else 0
+        for step in range(0, 2 * twos, 2):
+            yield from _braces(self._two_steps(step))
+        for step in range(2 * twos, steps):
+            yield from _braces(self._step(step))
+
+    def _two_steps(self, step: int) -> Iterator[str]:
+        yield "uint32_t w0, w1;"
+        yield f"TK_LOAD64(w0, w1, w, {4 * step});"
+        odd = []
+        for n in (0, 1):
+            yield f"const uint32_t e{n} = tk_sxtb16(w{n});"
+            odd.append(f"w{n}")
+            if not self.single and not self.ends.raw:
+                yield f"const uint32_t o{n} = tk_sxtb16_ror8(w{n});"
+                odd[n] = f"o{n}"
+        for p in range(self.pixels):
+            yield f"uint32_t x{p}, z{p};"
+            yield f"TK_LOAD64(x{p}, z{p}, x, {2 * p * self.walk.pixel + 4 * step});"
+            yield from self._products(0, p, f"x{p}", "e0", odd[0])
+            yield from self._products(0, p, f"z{p}", "e1", odd[1])
+            yield self._order(0, p)
+
+    def _step(self, step: int) -> Iterator[str]:
+        if self.words > 1:
+            yield from (self._load(p, step) for p in range(self.pixels))
+        for word in range(self.words):
+            at = step * self.words + word
+            if self.pixels == 1 and self.words == 1:
+                yield self._load(0, step)
+            if self.wide and word + 1 < self.words and word % 2 == 0:
+                yield f"uint32_t w{word}, w{word + 1};"
+                yield f"TK_LOAD64(w{word}, w{word + 1}, w, {4 * at});"
+            elif not (self.wide and word % 2):
+                yield f"const uint32_t w{word} = w[{at}];"
+            if self.pixels == 1 and not self.single and self.ends.raw:
+                # one after the other, in the same register
+                a, b = self._names(word, 0)[0], self._names(word, 1)[0]
+                yield f"{b} = tk_smlad(x0, w{word}, {b});"
+                yield f"TK_ORDER1({b});"
+                yield f"{a} = tk_smlad(x0, tk_sxtb16(w{word}), {a});"
+                yield f"TK_ORDER1({a});"
+                continue
+            yield f"const uint32_t e{word} = tk_sxtb16(w{word});"
+            odd = f"w{word}"
+            if not self.single and not self.ends.raw:
+                yield f"const uint32_t o{word} = tk_sxtb16_ror8(w{word});"
+                odd = f"o{word}"
+            for p in range(self.pixels):
+                if self.words == 1 and self.pixels > 1:
+                    yield self._load(p, step)
+                yield from self._products(word, p, f"x{p}", f"e{word}", odd)
+                yield self._order(word, p)
+
+    def _products(self, word: int, pixel: int, x: str, even: str, odd: str) -> Iterator[str]:
+        for which in self._kinds:
+            acc = self._names(word, which)[pixel]
+            yield f"{acc} = tk_smlad({x}, {odd if which else even}, {acc});"
+
+    def _order(self, word: int, pixel: int) -> str:
+        kept = [self._names(word, which)[pixel] for which in self._kinds]
+        return f"TK_ORDER{len(kept)}({', '.join(kept)});"
 
     def _load(self, pixel: int, step: int) -> str:
         offset = pixel * self.walk.pixel + 2 * step
@@ -210,6 +257,12 @@ class Block:
                 at += self.ends.words[which]
         yield f"w += {at};"
         yield f"out += {self.channels};"
+
+
+def _braces(lines: Iterator[str]) -> Iterator[str]:
+    yield "{"
+    yield from _in(lines)
+    yield "}"
 
 
 def _in(lines: Iterator[str]) -> Iterator[str]:

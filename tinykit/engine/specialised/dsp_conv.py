@@ -17,7 +17,7 @@ from tinykit.engine.kernel import Kernel, Layers, Needs, register
 from tinykit.engine.layer import Layer
 from tinykit.engine.options import Options
 from tinykit.engine.schedule import Schedule
-from tinykit.engine.specialised.dsp_block import Block, stream
+from tinykit.engine.specialised.dsp_block import Block, Walk, stream
 from tinykit.engine.specialised.dsp_ends import Ends
 from tinykit.engine.specialised.dsp_gather import Rows, Windows
 from tinykit.engine.specialised.leaving import has_dsp
@@ -30,12 +30,15 @@ WHOLE = 40
 WRITTEN_OUT = (16, 8)
 #: loads reach this many bytes beyond a pointer
 REACH = 4095
+#: and loads of two words
+WIDE_REACH = 1020
 
 
 @register
 class DspConv(Kernel):
     """Knobs: ``pixels`` and ``words`` (of weights: two channels each) that are summed side by side;
-    ``steps`` of two taps written out in the innermost loop (0: all)."""
+    ``steps`` of two taps written out in the innermost loop (0: all); ``wide`` (1: LDRD loads two
+    words at a time)."""
 
     name = "dsp_conv"
     kinds = (frozenset({"conv_2d", "fully_connected"}),)
@@ -55,9 +58,16 @@ class DspConv(Kernel):
             written = [n for n in WRITTEN_OUT if n < walk.steps]
             written += [0] * (walk.steps <= WHOLE)
             for steps in written if options.unroll else [1]:
-                reach = 2 * ((pixels - 1) * walk.pixel + 2 * (steps or walk.steps))
-                if reach <= REACH:
-                    found.append(Schedule.of(self.name, pixels=pixels, words=words, steps=steps))
+                at_once = steps or walk.steps
+                last = 2 * (pixels - 1) * walk.pixel + 4 * at_once
+                both = last <= WIDE_REACH and 4 * words * at_once <= WIDE_REACH
+                for wide in (1, 0) if both and _goes_wide(walk, pixels, words) else (0,):
+                    if last <= REACH:
+                        found.append(
+                            Schedule.of(
+                                self.name, pixels=pixels, words=words, steps=steps, wide=wide
+                            )
+                        )
         return sorted(found, key=lambda s: cost(layer, ends, s))
 
     def needs(self, layers: Layers, schedule: Schedule) -> Needs:
@@ -70,6 +80,13 @@ class DspConv(Kernel):
     def write(self, layers: Layers, schedule: Schedule, ctx: OpContext) -> str:
         (layer,) = layers
         return "\n".join(_Writer(layer, schedule, ctx).lines()) + "\n"
+
+
+def _goes_wide(walk: Walk, pixels: int, words: int) -> bool:
+    """Whether words can be loaded two at a time, and the registers hold them."""
+    if words > 1:
+        return pixels * words <= 4
+    return pixels <= 3 and walk.aligned and walk.steps > 1
 
 
 def serves(layer: Layer) -> bool:
@@ -119,7 +136,10 @@ def cost(layer: Layer, ends: Ends, schedule: Schedule) -> float:
         walk = gather.walk(pixels)
         words = schedule["words"]
         channels = layer.channels + layer.channels % 2
-        step = (3 - ends.raw) * words + pixels + 2 * pixels * words
+        loads: float = words + pixels
+        if schedule["wide"]:
+            loads = loads / 2 if words == 1 else words // 2 + words % 2 + pixels
+        step = (2 - ends.raw) * words + loads + 2 * pixels * words
         loops = walk.steps / (schedule["steps"] or walk.steps) * 4
         runs = layer.weights.size // layer.channels // walk.run
         leave = 2 * words * (3 + 5.5 * pixels) + 12
@@ -190,7 +210,8 @@ class _Writer:
                 continue
             values = stream(layer, ends, walk, words, first, last)
             block = Block(
-                walk, ends, pixels, words, self.schedule["steps"], layer.channels,
+                walk, ends, pixels, words, self.schedule["steps"], bool(self.schedule["wide"]),
+                layer.channels,
                 single=last - first == 1,
             )  # fmt: skip
             note = f"channels {first} to {last - 1}: starts, weights, ways out"
