@@ -23,11 +23,9 @@ from tinykit.engine.specialised.dsp_gather import Rows, Windows
 from tinykit.engine.specialised.leaving import has_dsp
 
 #: pixels and words of weights (two channels each) whose sums fit into the registers side by side
-SHAPES = ((4, 1), (3, 1), (2, 2), (2, 1), (1, 4), (1, 3), (1, 2), (1, 1))
-#: runs of so many steps are written out whole
+SHAPES = ((4, 1), (3, 1), (2, 2), (2, 1), (1, 4), (1, 2), (1, 1))
+#: longer runs of steps are never written out whole
 WHOLE = 40
-#: and of longer ones so many in a loop
-WRITTEN_OUT = (16, 8)
 #: loads reach this many bytes beyond a pointer
 REACH = 4095
 #: and loads of two words
@@ -55,19 +53,14 @@ class DspConv(Kernel):
             if pixels > _side(layer) or 2 * words > layer.channels + layer.channels % 2:
                 continue
             walk = source(layer, ends).walk(pixels)
-            written = [n for n in WRITTEN_OUT if n < walk.steps]
-            written += [0] * (walk.steps <= WHOLE)
+            written = [0, 8] if 8 < walk.steps <= WHOLE else [16, 8] if walk.steps > WHOLE else [0]
             for steps in written if options.unroll else [1]:
-                at_once = steps or walk.steps
-                last = 2 * (pixels - 1) * walk.pixel + 4 * at_once
-                both = last <= WIDE_REACH and 4 * words * at_once <= WIDE_REACH
-                for wide in (1, 0) if both and _goes_wide(walk, pixels, words) else (0,):
-                    if last <= REACH:
-                        found.append(
-                            Schedule.of(
-                                self.name, pixels=pixels, words=words, steps=steps, wide=wide
-                            )
-                        )
+                if 2 * (pixels - 1) * walk.pixel + 4 * (steps or walk.steps) > REACH:
+                    continue
+                wide = _goes_wide(walk, pixels, words, steps)
+                found.append(
+                    Schedule.of(self.name, pixels=pixels, words=words, steps=steps, wide=wide)
+                )
         return sorted(found, key=lambda s: cost(layer, ends, s))
 
     def needs(self, layers: Layers, schedule: Schedule) -> Needs:
@@ -82,11 +75,13 @@ class DspConv(Kernel):
         return "\n".join(_Writer(layer, schedule, ctx).lines()) + "\n"
 
 
-def _goes_wide(walk: Walk, pixels: int, words: int) -> bool:
+def _goes_wide(walk: Walk, pixels: int, words: int, steps: int) -> bool:
     """Whether words can be loaded two at a time, and the registers hold them."""
+    at_once = steps or walk.steps
     if words > 1:
-        return pixels * words <= 4
-    return pixels <= 3 and walk.aligned and walk.steps > 1
+        return pixels * words <= 4 and 4 * words * at_once <= WIDE_REACH
+    last = 2 * (pixels - 1) * walk.pixel + 4 * at_once
+    return pixels <= 3 and walk.aligned and walk.steps > 1 and last <= WIDE_REACH
 
 
 def serves(layer: Layer) -> bool:
@@ -201,7 +196,7 @@ class _Writer:
         """Calls that compute all channels of `pixels` pixels, of windows of `gathered` pixels."""
         layer, ends, most = self.layer, self.ends, self.schedule["words"]
         walk = source(layer, ends).walk(gathered or pixels)
-        pairs = layer.channels // 2
+        pairs, steps = layer.channels // 2, self.schedule["steps"]
         parts = [(0, 2 * (pairs - pairs % most), most)]
         parts.append((parts[-1][1], 2 * pairs, pairs % most or 1))
         parts.append((2 * pairs, layer.channels, 1))
@@ -209,11 +204,9 @@ class _Writer:
             if first == last:
                 continue
             values = stream(layer, ends, walk, words, first, last)
-            block = Block(
-                walk, ends, pixels, words, self.schedule["steps"], bool(self.schedule["wide"]),
-                layer.channels,
-                single=last - first == 1,
-            )  # fmt: skip
+            wide = bool(self.schedule["wide"]) and _goes_wide(walk, pixels, words, steps)
+            single = last - first == 1
+            block = Block(walk, ends, pixels, words, steps, wide, layer.channels, single)
             note = f"channels {first} to {last - 1}: starts, weights, ways out"
             name = self.ctx.array(values, "uint32_t", note)
             out = f"out + {first}" if first else "out"
