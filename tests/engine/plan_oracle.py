@@ -56,14 +56,14 @@ def check_layout(graph: Graph, steps: Sequence[Step], plan: MemoryPlan) -> None:
         last = step.positions[-1]
         op = graph.ops[last]
         reads = activations_read(graph, step)
-        for i in reads:
-            intact(i)
-        if last in plan.free:
+        if last in plan.free:  # nothing is read: what of an input is not passed on may be gone
             assert len(step.positions) == 1
             for i, passed in zip(op.outputs, _passed_on(graph, op, labels), strict=True):
                 labels[i] = passed
                 intact(i)
             continue
+        for i in reads:
+            intact(i)
         busy = [place_of(i) for i in op.outputs]
         if step.needs.scratch:
             start = plan.scratch[last]

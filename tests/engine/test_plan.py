@@ -152,6 +152,18 @@ def test_how_far_apart(lead: int, arena: int) -> None:
     assert plan.live_bytes == [arena]
 
 
+@pytest.mark.parametrize(("lead", "grain"), [(0, 24), (4, 24), (40, 24), (0, 5), (4, 5), (-60, 12)])
+def test_memory_is_shared_at_whole_pixels(lead: int, grain: int) -> None:
+    graph = chain(16, 128, 160, 16)
+    needs = {1: Needs(0, {0: lead}, grain)}
+    plan = with_needs(graph, lambda p: needs.get(p, Needs()))
+    op = graph.ops[1]
+    ahead = plan.offsets[op.inputs[0]] - plan.offsets[op.outputs[0]]
+    assert -128 < ahead < 160, "they share memory"
+    assert ahead >= lead
+    assert ahead % grain == 0
+
+
 def test_an_input_that_is_needed_later_stays() -> None:
     graph = residual()
     positions = {op.kind: p for p, op in enumerate(graph.ops)}
@@ -187,7 +199,7 @@ def test_both_inputs_of_an_addition_may_be_written_over() -> None:
 
 
 def line_buffer(graph: Graph, position: int) -> Needs:
-    """What kernels need that copy each input row into a buffer of as many rows as the window has."""
+    """What kernels need that copy input rows into a buffer of as many as the window has."""
     op = graph.ops[position]
     if op.kind == "add":
         return Needs(0, {0: 0, 1: 0})

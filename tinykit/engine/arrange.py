@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 
 from tinykit.engine.cores import Core, find_core
 from tinykit.engine.kernel import KERNELS, Kernel, Layers, Needs
-from tinykit.engine.layer import Layer, key_of
+from tinykit.engine.layer import Layer, alike, key_of
 from tinykit.engine.options import Options
 from tinykit.engine.plan import MemoryPlan, plan
 from tinykit.engine.schedule import NONE, Schedule
@@ -80,8 +81,24 @@ def arrange(
     """
     options = options or Options()
     target = find_core(core) if isinstance(core, str) else core
-    steps = tuple(_steps(graph, target, options))
+    steps = choose_steps(graph, target, options)
     return Program(graph, target, options, steps, plan(graph, steps, in_place=options.in_place))
+
+
+#: what was chosen for layers before, by `alike`; None: no specialised kernel
+Memo = dict[Hashable, tuple[Schedule, Needs] | None]
+
+
+def choose_steps(
+    graph: Graph, core: Core | None, options: Options, memo: Memo | None = None
+) -> tuple[Step, ...]:
+    """The steps of `arrange`, without a place for what they compute.
+
+    Parameters
+    ----------
+    memo : looked into and added to; for graphs that share their constants, one core and options
+    """
+    return tuple(_steps(graph, core, options, {} if memo is None else memo))
 
 
 def candidates(layers: Layers, core: Core | None, options: Options) -> list[Schedule]:
@@ -109,41 +126,61 @@ def chains(graph: Graph, position: int) -> Iterator[tuple[Layer, ...]]:
         run.pop()
 
 
+@lru_cache(maxsize=1)
+def _readers(graph: Graph) -> Mapping[int, list[int]]:
+    """The ops that read each tensor, once for each time that they do."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for position, op in enumerate(graph.ops):
+        for i in op.inputs:
+            if i is not None:
+                found[i].append(position)
+    return found
+
+
 def _only_reader(graph: Graph, position: int) -> int | None:
     """The one op that reads, once and as its first input, all that op `position` makes."""
     made = graph.ops[position].outputs
     if len(made) != 1 or made[0] in graph.outputs:
         return None
-    readers = [p for p, op in enumerate(graph.ops) for i in op.inputs if i == made[0]]
+    readers = _readers(graph)[made[0]]
     if len(readers) != 1 or graph.ops[readers[0]].inputs[0] != made[0]:
         return None
     return readers[0]
 
 
-def _steps(graph: Graph, core: Core | None, options: Options) -> Iterator[Step]:
+def _steps(graph: Graph, core: Core | None, options: Options, memo: Memo) -> Iterator[Step]:
     position = 0
     while position < len(graph.ops):
-        step = _choose(graph, position, core, options) if options.specialise else None
+        step = _choose(graph, position, core, options, memo) if options.specialise else None
         step = step or Step((position,))
         yield step
         position = step.positions[-1] + 1
 
 
-def _choose(graph: Graph, position: int, core: Core | None, options: Options) -> Step | None:
+def _choose(
+    graph: Graph, position: int, core: Core | None, options: Options, memo: Memo
+) -> Step | None:
     for layers in chains(graph, position):
         if len(layers) > 1 and not options.fuse:
             continue
         if any(t is not None and t.quant is None for x in layers for t in x.outs):
             continue  # only integers are specialised
-        try:
-            chosen = _pick(layers, core, options)
-            if chosen is not None:
-                needs = KERNELS[chosen.kernel].needs(layers, chosen)
-        except GraphError:
-            continue  # collapsed scales and the like: the plain kernel says what is wrong
-        if chosen is not None:
-            return Step(tuple(layer.position for layer in layers), chosen, needs)
+        key = alike(layers)
+        if key not in memo:
+            memo[key] = _kernel_for(layers, core, options)
+        if (found := memo[key]) is not None:
+            return Step(tuple(layer.position for layer in layers), *found)
     return None
+
+
+def _kernel_for(
+    layers: Layers, core: Core | None, options: Options
+) -> tuple[Schedule, Needs] | None:
+    try:
+        chosen = _pick(layers, core, options)
+        return None if chosen is None else (chosen, KERNELS[chosen.kernel].needs(layers, chosen))
+    except GraphError:
+        return None  # collapsed scales and the like: the plain kernel says what is wrong
 
 
 def _pick(layers: Layers, core: Core | None, options: Options) -> Schedule | None:

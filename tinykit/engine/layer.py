@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -203,3 +203,33 @@ class Layer:
 def key_of(layers: Sequence[Layer]) -> str:
     """The key of a chain of layers."""
     return " > ".join(layer.key for layer in layers)
+
+
+#: constants of more bytes are told apart by identity
+SHORT = 256
+
+
+def alike(layers: Sequence[Layer]) -> Hashable:
+    """Equal for chains that compute the same: kinds, attributes, shapes, quantizations, constants.
+
+    Only among graphs that are alive at the same time, as large constants and quantizations are
+    compared by identity.
+    """
+    return tuple(
+        (
+            layer.kind,
+            repr(sorted(layer.op.attrs.items())),
+            tuple(_traits(t) for t in (*layer.ins, *layer.outs)),
+        )
+        for layer in layers
+    )
+
+
+def _traits(tensor: Tensor | None) -> Hashable:
+    if tensor is None:
+        return None
+    data = tensor.data
+    values = None
+    if data is not None:
+        values = data.tobytes() if data.nbytes <= SHORT else id(data)
+    return tensor.shape, tensor.dtype, id(tensor.quant), values

@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tinykit.engine.conflicts import find_conflicts, leads_of
+from tinykit.engine.conflicts import Leads, find_conflicts, leads_of
 from tinykit.engine.footprint import footprints
-from tinykit.engine.lifetimes import ALIGNMENT, bodies_of, find_lifetimes, round_up, spans
+from tinykit.engine.lifetimes import ALIGNMENT, Body, bodies_of, find_lifetimes, round_up, spans
 from tinykit.engine.placement import place
-from tinykit.engine.views import find_homes
+from tinykit.engine.views import Homes, find_homes
 from tinykit.graph.ir import Graph
 
 if TYPE_CHECKING:
     from tinykit.engine.arrange import Step
 
-__all__ = ["ALIGNMENT", "MemoryPlan", "find_lifetimes", "plan"]
+__all__ = ["ALIGNMENT", "MemoryPlan", "find_lifetimes", "least", "plan"]
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,7 @@ def plan(graph: Graph, steps: Sequence[Step] | None = None, in_place: bool = Tru
         from tinykit.engine.arrange import Step
 
         steps = [Step((position,)) for position in range(len(graph.ops))]
-    inner = {i for s in steps for p in s.positions[:-1] for i in graph.ops[p].outputs}
-    plain = {s.positions[0] for s in steps if len(s.positions) == 1 and s.schedule is None}
-    activations = [i for i in find_lifetimes(graph) if i not in inner]
-    homes = find_homes(graph, activations, plain, views=in_place)
-    life = spans(graph, steps, homes)
-    bodies = bodies_of(graph, steps, homes, life)
-    leads = leads_of(graph, steps) if in_place else {}
+    homes, life, bodies, leads = _things(graph, steps, in_place)
     needed = footprints(bodies, leads, len(steps))
     at, proven = place(bodies, find_conflicts(bodies, leads), max(needed, default=0))
     total = max((a + body.size for a, body in zip(at, bodies, strict=True)), default=0)
@@ -105,6 +99,26 @@ def plan(graph: Graph, steps: Sequence[Step] | None = None, in_place: bool = Tru
         free=frozenset(homes.free),
         proven=proven,
     )
+
+
+def least(graph: Graph, steps: Sequence[Step], in_place: bool = True) -> int:
+    """A size that no arena can fall below (`MemoryPlan.lower_bound` unless a search proves more);
+    much faster than a plan."""
+    _, _, bodies, leads = _things(graph, steps, in_place)
+    return round_up(max(footprints(bodies, leads, len(steps)), default=0), ALIGNMENT)
+
+
+def _things(
+    graph: Graph, steps: Sequence[Step], in_place: bool
+) -> tuple[Homes, dict[int, tuple[int, int]], list[Body], Leads]:
+    """What has to be placed, and what may lie over what."""
+    inner = {i for s in steps for p in s.positions[:-1] for i in graph.ops[p].outputs}
+    plain = {s.positions[0] for s in steps if len(s.positions) == 1 and s.schedule is None}
+    activations = [i for i in find_lifetimes(graph) if i not in inner]
+    homes = find_homes(graph, activations, plain, views=in_place)
+    life = spans(graph, steps, homes)
+    bodies = bodies_of(graph, steps, homes, life)
+    return homes, life, bodies, leads_of(graph, steps) if in_place else {}
 
 
 def _in_ops(steps: Sequence[Step], first: int, last: int) -> tuple[int, int]:
