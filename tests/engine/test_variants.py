@@ -7,6 +7,7 @@ emulated cores run the instructions themselves.
 from __future__ import annotations
 
 import functools
+import shutil
 
 import numpy as np
 import pytest
@@ -20,17 +21,25 @@ from tinykit.engine.kernel import KERNELS
 from tinykit.graph import Graph
 
 
+needs_qemu = pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="needs QEMU")
+needs_gcc = pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="needs gcc for Arm")
+
+
 @functools.cache
 def layers(kind: str, count: int) -> list[Graph]:
     return collect(count, strategy=layer_graphs(kind))
 
 
-def cases(graphs: list[Graph], core: str) -> list[Case]:
+#: kernels for other cores too are left to those: they are many
+FAMILIES = {"cortex-m55": "mve_"}
+
+
+def cases(graphs: list[Graph], core: str | None) -> list[Case]:
     rng = np.random.default_rng(8)
     made = []
     for graph in graphs:
         parts: dict[int, tuple[Graph, list[list[np.ndarray]], list[list[np.ndarray]]]] = {}
-        for program in programs(graph, core):
+        for program in programs(graph, core, FAMILIES.get(core or "", "")):
             if id(program.graph) not in parts:
                 samples = inputs_for(program.graph, rng, random=2)
                 expected = [program.graph.run(*s) for s in samples]
@@ -39,10 +48,11 @@ def cases(graphs: list[Graph], core: str) -> list[Case]:
     return made
 
 
-@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus"])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus", "cortex-m55", None])
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_schedules_on_this_machine(kind: str, core: str) -> None:
-    for case, outputs in run_on_host(cases(layers(kind, 12), core)):
+def test_all_schedules_on_this_machine(kind: str, core: str | None) -> None:
+    count = 12 if core in ("cortex-m4", "cortex-m0plus") else 6
+    for case, outputs in run_on_host(cases(layers(kind, count), core)):
         case.check(outputs)
 
 
@@ -51,10 +61,18 @@ def test_all_schedules_of_small_graphs_on_this_machine() -> None:
         case.check(outputs)
 
 
-@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus"])
-def test_all_schedules_emulated(core: str) -> None:
+@pytest.mark.parametrize(
+    ("core", "toolchain"),
+    [
+        ("cortex-m4", "zig"),
+        ("cortex-m0plus", "zig"),
+        pytest.param("cortex-m55", "zig", marks=needs_qemu),
+        pytest.param("cortex-m55", "gcc", marks=[needs_qemu, needs_gcc]),
+    ],
+)
+def test_all_schedules_emulated(core: str, toolchain: str) -> None:
     found = [case for kind in KINDS for case in cases(layers(kind, 4), core)]
-    runs = emulate_many([c.program for c in found], [c.samples[:5] for c in found], core)
+    runs = emulate_many([c.program for c in found], [c.samples[:5] for c in found], core, toolchain)
     for case, run in zip(found, runs, strict=True):
         Case(case.program, case.samples[:5], case.expected[:5]).check(run.outputs)
 
@@ -64,9 +82,9 @@ def test_these_graphs_meet_every_kernel() -> None:
     graphs = [g for kind in KINDS for g in layers(kind, 12)] + collect(150, dtype="int8", max_ops=4)
     met = {
         step.schedule.kernel
-        for core in ("cortex-m4", "cortex-m0plus")
+        for core in ("cortex-m4", "cortex-m0plus", "cortex-m55", None)
         for graph in graphs
-        for program in programs(graph, core)
+        for program in programs(graph, core, FAMILIES.get(core or "", ""))
         for step in program.steps
         if step.schedule is not None
     }

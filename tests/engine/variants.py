@@ -58,17 +58,20 @@ TECHNIQUES = (
 )
 
 
-def serving(layers: Sequence[Layer], core: str | None, options: Options) -> list[Schedule]:
-    """All schedules that kernels have for these layers."""
+def serving(
+    layers: Sequence[Layer], core: str | None, options: Options, family: str = ""
+) -> list[Schedule]:
+    """All schedules that kernels whose names begin with `family` have for these layers."""
     if any(t is not None and t.quant is None for layer in layers for t in layer.outs):
         return []
     try:
-        return candidates(layers, None if core is None else find_core(core), options)
+        found = candidates(layers, None if core is None else find_core(core), options)
+        return [schedule for schedule in found if schedule.kernel.startswith(family)]
     except GraphError:
         return []
 
 
-def programs(graph: Graph, core: str | None) -> list[Program]:
+def programs(graph: Graph, core: str | None, family: str = "") -> list[Program]:
     """Programs in which each layer and chain of `graph` runs by each of its schedules.
 
     The whole graph in as few programs as go, and what never has its turn there (a chain within a
@@ -77,16 +80,16 @@ def programs(graph: Graph, core: str | None) -> list[Program]:
     """
     made = [arrange(graph, core, Options(use_table=False, in_place=False))]
     for options in TECHNIQUES:
-        made += _programs(graph, core, options)
+        made += _programs(graph, core, options, family)
     return [p for p in _distinct(made) if any(step.schedule for step in p.steps)]
 
 
-def _programs(graph: Graph, core: str | None, options: Options) -> list[Program]:
+def _programs(graph: Graph, core: str | None, options: Options, family: str) -> list[Program]:
     table: dict[str, list[Schedule]] = {}
     where: dict[str, tuple[Layer, ...]] = {}
     for position in range(len(graph.ops)):
         for layers in chains(graph, position):
-            if found := serving(layers, core, options):
+            if found := serving(layers, core, options, family):
                 table[key_of(layers)] = found
                 where.setdefault(key_of(layers), layers)
     made = [arrange(graph, core, options)]
