@@ -83,16 +83,15 @@ def recount(work: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
     Raises
     ------
     TinykitError
-        Neither `work` nor the repository has them.
+        This is no clone of the repository, which has them.
     """
-    if not (work / f"{SAMPLE}.tflite").exists():
-        if not ARCHIVE.is_file():
-            raise TinykitError(
-                f"{ARCHIVE} is missing: recount in a clone of the repository, or train the "
-                "networks (without --recount)"
-            )
-        with tarfile.open(ARCHIVE) as archive:
-            archive.extractall(work, filter="data")
+    if not ARCHIVE.is_file():
+        raise TinykitError(
+            f"{ARCHIVE} is missing: recount in a clone of the repository, or train the networks "
+            "(without --recount)"
+        )
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(work, filter="data")
     for known in work.glob("*.json"):
         row = json.loads(known.read_text())
         known.write_text(json.dumps({k: row[k] for k in _TRAINED}))
