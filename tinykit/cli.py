@@ -177,7 +177,7 @@ def cmd_demo(args: argparse.Namespace) -> int:
     from tinykit.explore.app import serve
 
     print("\nStarting the explorer (Ctrl-C ends it) ...")
-    return serve()
+    return serve("compress-deploy")
 
 
 def cmd_app(args: argparse.Namespace) -> int:
@@ -306,8 +306,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", help="a table of schedules (.json) to write, or to add to")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("app", cmd_app, "an explorer in the browser")
-    sub.add_argument("name", nargs="?")
+    sub = command("app", cmd_app, "the explorers in the browser")
+    sub.add_argument("name", nargs="?", help="of one, e.g. inside-engine (default: a page of all)")
     sub.add_argument("--port", type=int)
     sub.add_argument("--no-browser", action="store_true", help="only print the address")
 

@@ -15,7 +15,7 @@ from tests.browser.driver import (
     serving_notebook,
     watched_page,
 )
-from tinykit.explore.app import write_notebook
+from tinykit.explore.app import write_index, write_notebook
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,6 +43,13 @@ def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of "Compress and deploy" under Voila."""
     notebook = write_notebook("compress-deploy", tmp_path_factory.mktemp("app"))
     with serving_notebook(notebook) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def index_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the page of all apps under Voila."""
+    with serving_notebook(write_index(tmp_path_factory.mktemp("index"))) as address:
         yield address
 
 

@@ -83,9 +83,9 @@ def serving(command: list[str], port: int, env: dict[str, str] | None = None) ->
 
 @contextlib.contextmanager
 def serving_notebook(notebook: Path) -> Iterator[str]:
-    """`notebook` as a Voila app with tinykit's template; gives its address."""
+    """`notebook`, or a folder of them, by Voila with tinykit's template; gives its address."""
     port = unused_port()
-    with serving(app.command(notebook, port), port, app.environment()) as address:
+    with serving(app.command(notebook, port), port, app.environment(notebook)) as address:
         yield address
 
 

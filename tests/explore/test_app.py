@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import json
 import os
@@ -31,6 +32,20 @@ def test_the_notebook_shows_the_explorer(tmp_path: Path) -> None:
     exec(compile(code, "notebook", "exec"), scope)  # runs as it stands
     with pytest.raises(explore.UnknownExplorerError):
         app.write_notebook("nonsense", tmp_path)
+
+
+def test_the_index_lists_every_explorer(tmp_path: Path) -> None:
+    apps = app.write_index(tmp_path)
+    assert {p.stem for p in apps.glob("*.ipynb")} == set(explore.names())
+    first = Path(app.environment(apps)["JUPYTER_PATH"].split(os.pathsep)[0])
+    page = (first / "voila" / "templates" / "tinykit" / "tree.html").read_text("utf-8")
+    for name, explorer in explore.explorers().items():
+        assert f'href="{{{{ base_url }}}}voila/render/{name}.ipynb">{explorer.title}</a>' in page
+        assert html.escape(explorer.summary) in page
+    assert not re.search(r"https?://", page)
+    # a single app is served without
+    alone = app.write_notebook("inside-engine", tmp_path)
+    assert str(first) not in app.environment(alone)["JUPYTER_PATH"]
 
 
 def test_the_template_ships_and_links_nothing_outside() -> None:
@@ -77,11 +92,13 @@ def test_a_server_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
         app._wait_until_it_answers(dead, 9, log)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_until_interrupted(ending: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "ending"), [([], signal.SIGINT), (["inside-engine"], signal.SIGTERM)]
+)
+def test_the_command_serves_until_interrupted(arguments: list[str], ending: signal.Signals) -> None:
     port = unused_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tinykit.cli", "app", "--no-browser", "--port", str(port)],
+        [sys.executable, "-m", "tinykit.cli", "app", *arguments, "--no-browser", f"--port={port}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -91,7 +108,9 @@ def test_the_command_serves_until_interrupted(ending: signal.Signals) -> None:
         line = process.stdout.readline()
         assert f"http://localhost:{port}/" in line, process.communicate(timeout=30)
         with urllib.request.urlopen(f"http://localhost:{port}/", timeout=120) as answer:
-            assert "Compress and deploy" in answer.read().decode()
+            page = answer.read().decode()
+        assert "Inside the engine" in page
+        assert ("Compress and deploy" in page) == (not arguments)
         process.send_signal(ending)
         rest, errors = process.communicate(timeout=60)
         assert process.returncode == 0

@@ -81,7 +81,7 @@ def test_fits_is_need_against_have(explorer: CompressDeploy) -> None:
     result = outcome(explorer, board="stm32f103")
     for net, fits in zip(result.nets, result.fits, strict=True):
         cost = net.cores["cortex-m3"]
-        sram = net.arena_bytes + cost.stack + cost.static
+        sram = cost.arena_bytes + cost.stack + cost.static
         assert fits == (cost.flash_bytes <= 65536 and sram <= 20480)
     assert 0 < sum(result.fits) < len(result.fits), "the board separates the networks"
 

@@ -78,14 +78,18 @@ def test_the_published_trends_hold(table: _table.Table) -> None:
         whole = table.nets[width, 0.0, 32, ""]
         eight = table.nets[width, 0.0, 8, "ptq"]
         assert whole.accuracy - eight.accuracy <= 0.01, "int8 costs at most a point"
-        assert flash(eight) < flash(whole)
+        # code written for each layer's shape weighs more than the weights of the smallest network
+        assert flash(eight) < flash(whole) or width == min(WIDTHS)
+        cores = zip(eight.cores.values(), whole.cores.values(), strict=True)
+        assert all(a.instructions < b.instructions for a, b in cores)
         for kind in KINDS:
             sizes = [flash(table.nets[width, p, *kind]) for p in PRUNINGS]
             assert sizes == sorted(sizes, reverse=True)
 
 
 def test_counts_are_those_of_todays_engine(table: _table.Table, sample: Graph) -> None:
-    """When this fails, the engine has changed: `make sweeps` counts the table again."""
+    """When this fails, the engine has changed: count the table again, see the README of
+    ``datasets/compress_digits``."""
     net = table.nets[min(WIDTHS), 0.0, 8, "ptq"]
     row = {
         "width": net.width, "pruning": net.pruning, "bits": net.bits, "method": net.method,

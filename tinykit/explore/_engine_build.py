@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tinykit.engine import arrange, emulate, generate
 from tinykit.engine.elf import Elf
-from tinykit.explore._listing import Assembly, CSource
+from tinykit.explore._listing import INSTRUCTION_KINDS, Assembly, CSource
 from tinykit.explore.explorer import Tick, quiet
 from tinykit.plots.memory import Life, lives
 from tinykit.targets.microcontroller import sample_inputs
@@ -39,6 +39,7 @@ class Step:
     schedule : of the specialised kernel; says where the plain kernel is called
     instructions : of one call
     c, assembly : its C, and what the compiler made of that
+    loop_runs, loop : how often its busiest stretch of code ran, and the lines of that
     """
 
     name: str
@@ -46,6 +47,8 @@ class Step:
     instructions: int
     c: str
     assembly: str
+    loop_runs: int
+    loop: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Built:
 
     Attributes
     ----------
+    macs : multiply-accumulates of each layer; counted
     instructions : of each layer; strips of a layer are added up; counted
+    kinds : for each layer, its instructions by kind, as `instructions`
     fused : for each layer, the layer with which it is computed and counted, or None
     code : for each layer, the function that computes (the first strip of) it
     steps : names of the functions in the order in which they run
@@ -64,7 +69,9 @@ class Built:
     """
 
     layers: tuple[str, ...]
+    macs: tuple[int, ...]
     instructions: tuple[int, ...]
+    kinds: tuple[dict[str, int], ...]
     fused: tuple[int | None, ...]
     code: tuple[Step, ...]
     steps: tuple[str, ...]
@@ -108,22 +115,32 @@ def build(whole: Graph, core: str, techniques: Techniques, tick: Tick = quiet) -
     own, symbols = sources.marks
     c, assembly = CSource(sources.files), Assembly(Elf(run.elf), run.trace)
 
+    kinds = [dict.fromkeys(INSTRUCTION_KINDS, 0) for _ in whole.ops]
+    for row, position in enumerate(own):
+        for kind, count in assembly.kinds(row).items():
+            kinds[origin[position]][kind] += count
+
     def code(layer: int) -> Step:
         position = _computes(whole, graph, origin, layer)
         step = program.steps[number[position]]
         last = step.positions[-1]
         row = own.index(last)
+        loop_runs, loop = assembly.loop(row)
         return Step(
             " and ".join(graph.op_name(p) for p in step.positions),
             str(step.schedule or "the kernel that all shapes share"),
             (run.per_op or [0] * len(graph.ops))[last],
             c.listing(symbols[row]),
             assembly.listing(row, symbols[row]),
+            loop_runs,
+            tuple(loop),
         )
 
     return Built(
         layers=tuple(f"{i}:{op.kind}" for i, op in enumerate(whole.ops)),
+        macs=tuple(whole.op_macs(i) or 0 for i in range(len(whole.ops))),
         instructions=tuple(counts),
+        kinds=tuple(kinds),
         fused=tuple(
             None if by_layer.get(i, i) == i else by_layer[i] for i in range(len(whole.ops))
         ),

@@ -1,4 +1,6 @@
-"""The code of one step of a program, for people: its C, and what the compiler made of that."""
+"""The code of one step of a program, for people: its C, what the compiler made of that, and what
+kinds of instructions that runs.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,21 @@ if TYPE_CHECKING:
 MOST_LINES = 600
 #: instructions that run at least this often, relative to the one that runs most, are marked
 HOT = 0.5
+
+#: kinds of instructions, by how their names begin; the first that fits
+KINDS = (
+    (
+        "multiplications",
+        ("mla", "mls", "mul", "sml", "smm", "smu", "umu", "uml", "uma", "vml", "vmul", "vfm"),
+    ),
+    ("loads", ("ldr", "ldm", "pop", "vldr", "vldm", "vpop")),
+    ("stores", ("str", "stm", "push", "vstr", "vstm", "vpush")),
+    ("jumps, comparisons", ("b", "cb", "cmp", "cmn", "tst", "teq", "it", "tb")),
+)
+#: of the branches' names, bitwise operations
+_BITWISE = ("bic", "bfi", "bfc")
+REST = "all else"
+INSTRUCTION_KINDS = (*(kind for kind, _ in KINDS), REST)
 
 _WORD = re.compile(r"\b(?:model|tk)_\w+\b")
 #: a branch to an address: its mnemonic, what comes before the address, the address
@@ -79,6 +96,37 @@ class Assembly:
         ]
         return cut("\n\n".join(parts))
 
+    def loop(self, row: int) -> tuple[int, list[str]]:
+        """How often the busiest stretch of code ran in the step of trace row `row`, and its lines.
+
+        The first stretch of instructions in a row that ran equally often, and none more often.
+        """
+        runs = self.runs[row]
+        most = int(runs.max(initial=0))
+        found: list[str] = []
+        for name in self.elf.functions:
+            if not self._total(name, runs):
+                continue
+            code = zip(self._code(name), self._lines(name, runs, most), strict=True)
+            for (at, _, _), line in code:
+                if int(runs[(at - self.trace.base) // 2]) == most:
+                    found.append(line)
+                elif found:
+                    return most, found
+            if found:
+                break
+        return most, found
+
+    def kinds(self, row: int) -> dict[str, int]:
+        """How many instructions of each kind ran in the step of trace row `row`."""
+        runs = self.runs[row]
+        found = dict.fromkeys(INSTRUCTION_KINDS, 0)
+        for name in self.elf.functions:
+            if self._total(name, runs):
+                for at, mnemonic, _ in self._code(name):
+                    found[_kind(mnemonic)] += int(runs[(at - self.trace.base) // 2])
+        return found
+
     def _code(self, name: str) -> list[tuple[int, str, str]]:
         """Address, mnemonic and operands of each instruction of a function."""
         start, size = self.elf.functions[name]
@@ -113,6 +161,12 @@ class Assembly:
             times = f"{ran:,}" if ran else ""
             mark = "▌" if ran and ran >= HOT * most else " "
             yield f"{times:>9} {mark}{labels.get(at, ''):>4} {mnemonic:<8} {operands}".rstrip()
+
+
+def _kind(mnemonic: str) -> str:
+    if mnemonic.startswith(_BITWISE):
+        return REST
+    return next((kind for kind, names in KINDS if mnemonic.startswith(names)), REST)
 
 
 def _target(line: tuple[int, str, str]) -> int | None:

@@ -1,8 +1,12 @@
-"""Explorers as Voila apps: a generated notebook, our template, nothing from outside."""
+"""Explorers as Voila apps: a generated notebook, our template, nothing from outside.
+
+Without a name all explorers are served, with a page of links to them in front.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import html
 import importlib.util
 import json
 import logging
@@ -38,6 +42,17 @@ _EXTENSIONS = [
     "anywidget",
 ]
 
+#: the page that lists all apps, a template of Voila's
+_INDEX = """{{% extends "page.html" %}}
+{{% block title %}}tinykit{{% endblock %}}
+{{% block body %}}
+<h1>tinykit</h1>
+<ul style="line-height: 1.6; padding-left: 1.2em">
+{}
+</ul>
+{{% endblock %}}
+"""
+
 
 class AppError(TinykitError, RuntimeError):
     """The app cannot be started; the text says why and what to do."""
@@ -50,11 +65,11 @@ def serve(
     open_browser: bool = True,
     tell: Callable[[str], None] | None = None,
 ) -> int:
-    """Serve an explorer until interrupted.
+    """Serve an explorer, or all, until interrupted.
 
     Parameters
     ----------
-    name : of the explorer; None is the first one, "Compress and deploy"
+    name : of the explorer; None serves all, with a page that links to them
     port : None takes `PORT` or, where that is taken, one of the next; a port that is asked for
         must be free
     open_browser : whether to open the address, once it answers
@@ -75,11 +90,14 @@ def serve(
     tell = tell or _say
     chosen = free_port(PORT, _PORTS) if port is None else free_port(port, 1)
     with tempfile.TemporaryDirectory(prefix="tinykit-app-") as folder:
-        notebook = write_notebook(name, Path(folder))
+        what = write_index(Path(folder)) if name is None else write_notebook(name, Path(folder))
         logfile = Path(folder) / "voila.log"
         with logfile.open("wb") as out:
             process = subprocess.Popen(
-                command(notebook, chosen), env=environment(), stdout=out, stderr=subprocess.STDOUT
+                command(what, chosen),
+                env=environment(what),
+                stdout=out,
+                stderr=subprocess.STDOUT,
             )
         address = f"http://localhost:{chosen}/"
         try:
@@ -102,7 +120,30 @@ def serve(
                 process.wait()
 
 
-def write_notebook(name: str | None, folder: Path) -> Path:
+def write_index(folder: Path) -> Path:
+    """All apps, and Voila's page of what there is; returns the folder to serve."""
+    from tinykit import explore
+
+    apps = folder / "apps"
+    pages = _templates(apps) / "voila" / "templates" / "tinykit"
+    for place in (apps, pages):
+        place.mkdir(parents=True)
+    lines = []
+    for name, explorer in explore.explorers().items():
+        write_notebook(name, apps)
+        link = f"{{{{ base_url }}}}voila/render/{name}.ipynb"
+        title, summary = html.escape(explorer.title), html.escape(explorer.summary)
+        lines.append(f'<li><a href="{link}">{title}</a><br>{summary}.</li>')
+    (pages / "tree.html").write_text(_INDEX.format("\n".join(lines)), encoding="utf-8")
+    return apps
+
+
+def _templates(apps: Path) -> Path:
+    """Where `write_index` puts its page, a folder on Jupyter's path."""
+    return apps.parent / "index"
+
+
+def write_notebook(name: str, folder: Path) -> Path:
     """The app of explorer `name` as a notebook in `folder`; returns its path."""
     from tinykit import explore
 
@@ -131,9 +172,9 @@ def write_notebook(name: str | None, folder: Path) -> Path:
 
 
 def command(
-    notebook: Path, port: int, *, address: str = "127.0.0.1", preheat: bool = True
+    what: Path, port: int, *, address: str = "127.0.0.1", preheat: bool = True
 ) -> list[str]:
-    """The command line that serves `notebook`; run it with `environment`.
+    """The command line that serves a notebook, or a folder of them; run it with `environment`.
 
     Raises
     ------
@@ -147,7 +188,8 @@ def command(
         "Voila.port": port,
         "Voila.port_retries": 0,
         "Voila.open_browser": False,
-        "Voila.root_dir": str(notebook.parent),
+        "Voila.root_dir": str(what if what.is_dir() else what.parent),
+        "VoilaConfiguration.classic_tree": True,
         # a dropped-in model comes as one message
         "Voila.tornado_settings": {"websocket_max_message_size": 64 * 1024 * 1024},
         "VoilaConfiguration.template": "tinykit",
@@ -158,16 +200,23 @@ def command(
         "MappingKernelManager.cull_connected": False,
     }
     options = [f"--{key}={value}" for key, value in settings.items()]
-    return [sys.executable, "-m", "voila", str(notebook), *options]
+    return [sys.executable, "-m", "voila", str(what), *options]
 
 
-def environment() -> dict[str, str]:
-    """This process's environment, with our template on Jupyter's path."""
-    ours = str(files("tinykit.explore") / "jupyter")
+def environment(what: Path | None = None) -> dict[str, str]:
+    """This process's environment, with our template on Jupyter's path.
+
+    Parameters
+    ----------
+    what : what is served, where that may be a folder with an index
+    """
+    ours = [str(files("tinykit.explore") / "jupyter")]
+    if what is not None and what.is_dir():
+        ours.insert(0, str(_templates(what)))
     known = os.environ.get("JUPYTER_PATH")
     return {
         **os.environ,
-        "JUPYTER_PATH": os.pathsep.join([ours, known] if known else [ours]),
+        "JUPYTER_PATH": os.pathsep.join([*ours, known] if known else ours),
         # the kernel need not send every change of a knob back to where it came from
         "JUPYTER_WIDGETS_ECHO": "0",
     }
@@ -223,11 +272,9 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _known(name: str | None) -> str:
+def _known(name: str) -> str:
     from tinykit import explore
 
-    if name is None:
-        return explore.names()[0]
     explore.load(name)  # raises UnknownExplorerError
     return next(key for key in explore.names() if key.replace("_", "-") == name.replace("_", "-"))
 

@@ -78,14 +78,19 @@ class Inside:
 
 
 class InsideEngine(Explorer[Inside]):
-    """The explorer; `models` are graphs by name, by default those that ship."""
+    """The explorer.
+
+    Attributes
+    ----------
+    models : graphs by name; by default those that ship
+    """
 
     name = "inside-engine"
     title = "Inside the engine"
     summary = "What in-place memory, SIMD, unrolling, fusion and patches do to a network on a chip"
 
     def __init__(self, models: Mapping[str, Graph] | None = None) -> None:
-        self._models = dict(models) if models is not None else shipped()
+        self.models = dict(models) if models is not None else shipped()
         self._built: OrderedDict[tuple[str, str, Techniques], Built] = OrderedDict()
         self._uploads: OrderedDict[str, Graph] = OrderedDict()
         self._lock = threading.Lock()
@@ -95,10 +100,10 @@ class InsideEngine(Explorer[Inside]):
         def technique(name: str, label: str, text: str) -> Choice:
             return Choice(name, label, _ON_OFF, True, "buttons", text)
 
-        layers = max(len(graph.ops) for graph in self._models.values())
+        layers = max(len(graph.ops) for graph in self.models.values())
         return (
             Choice(
-                "model", "Model", tuple((n, n) for n in self._models), next(iter(self._models)),
+                "model", "Model", tuple((n, n) for n in self.models), next(iter(self.models)),
                 "menu", "An int8 network",
             ),
             Choice("core", "Core", _CORES, "cortex-m4", "menu", "M0+ and M3 have no SIMD"),
@@ -117,7 +122,7 @@ class InsideEngine(Explorer[Inside]):
             ),
             Choice(
                 "layer", "Code of layer", tuple((i, str(i)) for i in range(layers)),
-                min(1, layers - 1), "slider", "Whose C and assembly are shown",
+                min(2, layers - 1), "slider", "Whose C and assembly are shown",
             ),
             Upload(
                 "file", "Your own .tflite", ".tflite", 4_000_000, "an int8 model of your own"
@@ -161,7 +166,7 @@ class InsideEngine(Explorer[Inside]):
     def _graph(self, settings: Settings, tick: Tick) -> Graph:
         file = settings["file"]
         if file is None:
-            return self._models[settings["model"]]
+            return self.models[settings["model"]]
         key = _digest(file)
         if key not in self._uploads:
             tick(0.02, f"reading {file.name}")
@@ -221,7 +226,34 @@ class InsideEngine(Explorer[Inside]):
                 ),
                 height=height,
             ),
+            "kinds": self._kinds(result),
         }
+
+    def _kinds(self, result: Inside) -> go.Figure:
+        """What the instructions of the shown layer, and of those computed with it, do."""
+        built, plain = result.built, result.plain
+        leaders = [n if f is None else f for n, f in enumerate(built.fused)]
+        ours = [n for n, leader in enumerate(leaders) if leader == leaders[result.shown]]
+        macs = sum(built.macs[n] for n in ours)
+        per = max(macs, 1)
+        unit = "instructions a multiply-accumulate" if macs else "instructions"
+
+        def each(program: Built) -> list[float]:
+            kinds = program.kinds[ours[0]]
+            return [sum(program.kinds[n][kind] for n in ours) / per for kind in kinds]
+
+        now, before = each(built), each(plain)
+        return layer_bars(
+            list(built.kinds[ours[0]]),
+            now,
+            title=f"{' and '.join(built.layers[n] for n in ours)}: {short(sum(now))} {unit}",
+            subtitle=f"{macs:,} multiply-accumulates; counted on an emulated {result.core}",
+            unit=unit,
+            reference=before,
+            reference_name=f"no technique, {short(sum(before))} in all",
+            y_title="kind of instruction",
+            height=300,
+        )
 
     def panels(self, result: Inside) -> dict[str, str]:
         step = self.shown(result)

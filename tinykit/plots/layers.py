@@ -23,6 +23,7 @@ def layer_bars(
     reference: Sequence[float | None] | None = None,
     reference_name: str = "",
     notes: Sequence[str | None] | None = None,
+    y_title: str = "layer",
     **layout: Any,
 ) -> go.Figure:
     """Horizontal bars, first layer on top; the most expensive one stands out.
@@ -85,7 +86,7 @@ def layer_bars(
         title=title,
         subtitle=subtitle,
         x={"title": unit, "range": [0, reach * 1.12 or 1]},
-        y={"title": "layer", "type": "category", "autorange": "reversed"},
+        y={"title": y_title, "type": "category", "autorange": "reversed"},
         **layout,
     )
 

@@ -1,5 +1,6 @@
 """Scripts that make the tables which ship with explorers: ``python -m tinykit.explore.sweep``.
 
-One module a table, named like it, with `SEEDS` and ``run(work, seeds)``, the table as JSON,
+One module a table, named like it, with `SEEDS`, ``run(work, seeds)``, the table as JSON,
+``recount(work, seeds)``, the same with networks that are trained already,
 and `SAMPLE`, the name of one network in `work` that ships beside the table: tests count it again.
 """

@@ -1,4 +1,4 @@
-"""``python -m tinykit.explore.sweep [NAME ...] [--seeds 0 1 2] [--work FOLDER]``."""
+"""``python -m tinykit.explore.sweep [NAME ...] [--recount] [--seeds 0 1 2] [--work FOLDER]``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ import sys
 from pathlib import Path
 
 from tinykit.explore import sweep
+from tinykit.graph.errors import TinykitError
 
 
 def main(argv: list[str] | None = None) -> int:
     there = [m.name for m in pkgutil.iter_modules(sweep.__path__) if not m.name.startswith("_")]
     parser = argparse.ArgumentParser(prog="python -m tinykit.explore.sweep")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(there)}")
+    parser.add_argument(
+        "--recount",
+        action="store_true",
+        help="keep the trained networks, and count again what the engine makes of them",
+    )
     parser.add_argument("--seeds", nargs="+", type=int, help="default: those of each table")
     parser.add_argument(
         "--work",
@@ -38,7 +44,11 @@ def main(argv: list[str] | None = None) -> int:
         module = importlib.import_module(f"{sweep.__name__}.{name}")
         work = args.work / name
         work.mkdir(parents=True, exist_ok=True)
-        table = module.run(work, tuple(args.seeds or module.SEEDS))
+        make = module.recount if args.recount else module.run
+        try:
+            table = make(work, tuple(args.seeds or module.SEEDS))
+        except TinykitError as error:
+            parser.exit(1, f"{error}\n")
         text = json.dumps(table, separators=(",", ":"), sort_keys=True).encode()
         args.out.mkdir(parents=True, exist_ok=True)
         # no time stamp in the gzip header: the same table is the same file
