@@ -9,7 +9,7 @@ import pytest
 from unicorn import unicorn_const as const
 
 from tests.engine.nets import residual
-from tinykit.engine import emulate, generate
+from tinykit.engine import PLAIN, emulate, generate
 from tinykit.engine.build import compile_target
 from tinykit.engine.cores import find_core
 from tinykit.engine.cycles import NOTHING
@@ -108,7 +108,13 @@ def test_waits_by_op() -> None:
     total, own = sum(run.waits, NOTHING), sum(run.cycles, NOTHING)
     assert 0 < total.low <= total.middle <= total.high < own.middle
     assert run.counts is not None
-    assert run.counts[0] == run.counts[1]  # watching changes no count
+    assert run.counts[0] == run.counts[1]
+    # watching loads changes no count, nor the stack
+    plain = emulate(residual(), [SAMPLE, SAMPLE], options=PLAIN)
+    watched = emulate(residual(), [SAMPLE], options=PLAIN, timing=True, board_flash=flash)
+    assert plain.counts is not None
+    assert watched.instructions == plain.counts[0] == plain.counts[1]
+    assert (watched.per_op, watched.ram) == (plain.per_op, plain.ram)
     none = emulate(residual(), [SAMPLE], timing=True, board_flash=FlashTiming(0, 8, 1024, 256))
     assert none.waits is not None
     assert sum(none.waits, NOTHING).high == 0

@@ -234,11 +234,7 @@ def _on_unicorn(
     per_op: list[int] = []
     timing = timing and target.name in TIMED
     recorder = Recorder(machine, len(marks)) if timing or tracing else None
-    reads = None
-    if timing and board_flash is not None and flash_available():
-        reads = FlashRecorder(machine, len(marks), board_flash)
     modelled: list[Cycles] | None = None
-    waits: list[Cycles] | None = None
     trace: Trace | None = None
     for sample in samples:
         machine.paint()
@@ -249,19 +245,21 @@ def _on_unicorn(
             if timing:
                 by_step = dict(zip(own, cycles(trace), strict=False))
                 modelled = [by_step.get(position, NOTHING) for position in range(len(graph.ops))]
-        if reads is not None and board_flash is not None:
-            missed = dict(zip(own, reads.finish().tolist(), strict=False))
-            waits = [
-                board_flash.waits(*missed.get(position, (0, 0, 0)))
-                for position in range(len(graph.ops))
-            ]
-            reads = None
         outputs.append(read_outputs(graph, source.plan, machine.read))
         stack = max(stack, machine.stack_bytes)
         if not per_op:
             per_op = [0] * len(graph.ops)
             for position, count in zip(own, machine.per_op, strict=False):
                 per_op[position] = int(count)
+    waits = None
+    if timing and board_flash is not None and samples and flash_available():
+        # in a run of its own: Unicorn cuts blocks otherwise where loads are watched
+        machine.paint()
+        write_inputs(graph, source.plan, samples[0], machine.write)
+        reads = FlashRecorder(machine, len(marks), board_flash)
+        machine.run()
+        missed = dict(zip(own, reads.finish().tolist(), strict=False))
+        waits = [board_flash.waits(*missed.get(n, (0, 0, 0))) for n in range(len(graph.ops))]
     ram = Ram(source.plan.arena_bytes, stack, elf.static_bytes)
     first = counts[0] if counts else None
     kept = trace if tracing else None
