@@ -253,7 +253,10 @@ def _on_unicorn(
                 per_op[position] = int(count)
     waits = None
     if timing and board_flash is not None and samples and flash_available():
-        # in a run of its own: Unicorn cuts blocks otherwise where loads are watched
+        # on a machine of its own: Unicorn cuts blocks otherwise where loads are watched
+        machine = UnicornCore(
+            elf, target, source.entry, marks, source.plan.arena_bytes, stack_bytes=stack_bytes
+        )
         machine.paint()
         write_inputs(graph, source.plan, samples[0], machine.write)
         reads = FlashRecorder(machine, len(marks), board_flash)
