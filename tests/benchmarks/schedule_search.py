@@ -111,7 +111,7 @@ def _trials(tuning: Tuning) -> list[Figure]:
         plain("random order, standard deviation over seeds", float(random.std()), "trials"),
         plain("in the order that kernels offer them", float(needs["offered"].mean()), "trials"),
         at_least("seeds", SEEDS, "seeds", 20),
-        at_least("trials that the model saves against random order", saved, "of 1", 0.0),
+        at_least("trials that the model saves against random order", saved, "of 1", 0.3),
         plain(f"the best of {BUDGET} that the model ranks first, against the best of all",
               _within(tuning, BUDGET), "×"),
     ]  # fmt: skip
@@ -141,9 +141,10 @@ def _gain(name: str, graph: Graph, tuning: Tuning, toolchain: str) -> list[Figur
     wrong = int(np.count_nonzero(runs[1].outputs[0][0] != graph.run(sample)[0]))
     peer = {"name": "default schedules", "value": before}
     return [
-        # memory decides between schedules that are as fast within SLACK
+        # memory decides between schedules that are as fast within SLACK; counts of a layer alone
+        # move a little with its input
         at_most(f"{name}: instructions with the table", after, "instructions",
-                round(before * (1 + SLACK)), peer),
+                round(before * (1 + 2 * SLACK)), peer),
         plain(f"{name}: what the table saves", 1 - after / before, "of 1"),
         at_most(f"{name}: output bytes that the table changes", wrong, "bytes", 0),
     ]  # fmt: skip

@@ -10,21 +10,25 @@ import pytest
 
 from tinykit.engine import CORES
 from tinykit.targets import UnknownTargetError, boards, load, names, profile
-from tinykit.targets.boards import NUMBERS, Board, parse
+from tinykit.targets.boards import NUMBERS, OPTIONAL, Board, parse
 
 RAW = tomllib.loads(files("tinykit.targets").joinpath("boards.toml").read_text("utf-8"))
 
 
 def test_twelve_boards_from_m0plus_to_m7() -> None:
     assert len(boards()) >= 12
-    assert {b.core.name for b in boards()} == set(CORES)
+    assert {b.core.name for b in boards()} == set(CORES) - {"cortex-m55"}
 
 
 @pytest.mark.parametrize("board", boards(), ids=names())
 def test_row_is_complete_and_plausible(board: Board) -> None:
     for number in NUMBERS:
         assert len(board.sources[number]) > 20, f"{number} has no real source"
-    assert set(board.unchecked) <= set(NUMBERS)
+    assert set(board.unchecked) <= {*NUMBERS, *OPTIONAL}
+    if (flash := board.flash_timing) is not None:
+        assert len(board.sources["flash_timing"]) > 20
+        assert board.core.name == "cortex-m4", "nothing reads it for other cores"
+        assert 1 <= flash.wait_states <= 10
     assert 8 <= board.mhz <= 1000
     assert 16 * 1024 <= board.flash_bytes <= 16 * 2**20
     assert 4 * 1024 <= board.sram_bytes <= board.sram_total_bytes <= 4 * 2**20
@@ -72,6 +76,17 @@ def test_a_row_that_lacks_a_number_is_refused(number: str) -> None:
     raw = copy.deepcopy(RAW)
     del raw["boards"]["samd21"][number]
     with pytest.raises(ValueError, match=f"samd21.*{number}"):
+        parse(raw)
+
+
+def test_flash_needs_a_source_and_sense() -> None:
+    raw = copy.deepcopy(RAW)
+    del raw["boards"]["stm32l4r5"]["sources"]["flash_timing"]
+    with pytest.raises(ValueError, match=r"stm32l4r5.*source for flash_timing"):
+        parse(raw)
+    raw = copy.deepcopy(RAW)
+    raw["boards"]["stm32l4r5"]["flash_timing"]["read_bytes"] = 12
+    with pytest.raises(ValueError, match="power of two"):
         parse(raw)
 
 

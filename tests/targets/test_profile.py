@@ -10,7 +10,8 @@ import pytest
 
 import tinykit as tk
 from tests.targets.small import small_float, small_int8, with_unknown_op
-from tinykit.engine import emulate, plan
+from tinykit.engine import arrange, emulate, plan
+from tinykit.engine.cycles import NOTHING
 from tinykit.graph import GraphBuilder, Quantization
 from tinykit.targets import Column, Layer, Profile, load
 from tinykit.targets.microcontroller import constant_bytes_by_op, sample_inputs
@@ -58,7 +59,7 @@ def test_instructions_are_what_the_emulator_counts_and_layers_sum_up(profile: Pr
 
 def test_memory_is_that_of_the_plan_and_image(profile: Profile) -> None:
     graph = small_int8()
-    layout = plan(graph)
+    layout = arrange(graph, "cortex-m4").plan
     assert [row.sram_bytes for row in profile.layers] == layout.live_bytes
     assert profile.sram_bytes > layout.arena_bytes >= max(layout.live_bytes)
     assert profile.flash_bytes > graph.weight_bytes
@@ -66,8 +67,28 @@ def test_memory_is_that_of_the_plan_and_image(profile: Profile) -> None:
 
 
 def test_time_is_the_stated_model(profile: Profile) -> None:
+    """On a Cortex-M4 the modelled cycles, waits for its flash included."""
     board = load("stm32f446")
+    graph = small_int8()
+    run = emulate(graph, [sample_inputs(graph)], timing=True, board_flash=board.flash_timing)
+    assert run.cycles is not None
+    assert run.waits is not None
+    total = sum(run.cycles, NOTHING) + sum(run.waits, NOTHING)
+    assert profile.estimated_ms == pytest.approx(total.middle / (board.mhz * 1e3))
+    low, high = profile.ranges["estimated_ms"]
+    assert (low, high) == pytest.approx((total.low / 180e3, total.high / 180e3))
+    assert low < profile.estimated_ms < high
+    assert profile.estimated_ms == pytest.approx(sum(r.estimated_ms for r in profile.layers))
+    how = profile.column("estimated_ms").how
+    for word in ("DDI 0439", "5 wait states", "Error", "1.5 to 1.77"):
+        assert word in how
+    assert any("waits for flash" in note for note in profile.notes)
+
+
+def test_time_without_published_timings_is_instructions_times_a_factor() -> None:
+    board = load("samd21")
     core = board.core
+    profile = tk.profile(small_int8(), "samd21")
     low, high = profile.ranges["estimated_ms"]
     assert profile.estimated_ms == pytest.approx(
         profile.instructions * core.cpi / (board.mhz * 1e6) * 1e3
@@ -75,6 +96,14 @@ def test_time_is_the_stated_model(profile: Profile) -> None:
     assert low < profile.estimated_ms < high
     assert low / profile.estimated_ms == pytest.approx(core.cpi_low / core.cpi)
     assert str(core.cpi) in profile.column("estimated_ms").how
+
+
+def test_a_board_whose_flash_is_not_known_says_so() -> None:
+    profile = tk.profile(small_int8(), "nrf52840")
+    assert "real time is longer" in profile.column("estimated_ms").how
+    assert any("without waits for flash" in note for note in profile.notes)
+    slower = tk.profile(small_int8(), "stm32l4r5")
+    assert slower.estimated_ms * 120 > profile.estimated_ms * 64  # in cycles
 
 
 def test_tflm_arena_holds_at_least_the_live_tensors(profile: Profile) -> None:
@@ -144,7 +173,10 @@ def test_an_unknown_op_leaves_the_rest_profiled() -> None:
     for i in (0, 2):
         assert part.layers[i].macs == whole.layers[i].macs
         assert part.layers[i].instructions == pytest.approx(whole.layers[i].instructions, rel=0.05)
-    assert [r.sram_bytes for r in part.layers] == [r.sram_bytes for r in whole.layers]
+    # an op that is not known is given memory of its own
+    assert part.layers[1].sram_bytes >= whole.layers[1].sram_bytes
+    for i in (0, 2):
+        assert part.layers[i].sram_bytes == whole.layers[i].sram_bytes
     assert part.tflm_arena_bytes is None
     assert "lower bounds" in str(part)
     assert all(b.at_least for b in part.fit.budgets)

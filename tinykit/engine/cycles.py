@@ -173,7 +173,7 @@ def cycles(trace: Trace) -> list[Cycles]:
                 total += np.outer(paired, flowing) + np.outer(alone, count - flowing)
             total += np.outer(REFILL, left[:, follow])
             before, at_before = timed, column
-    low, middle, high = total
+    low, middle, high = total.tolist()
     return [Cycles(m, lo, hi) for lo, m, hi in zip(low, middle, high, strict=True)]
 
 

@@ -23,6 +23,7 @@ from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.graph.ir import Graph
 
 if TYPE_CHECKING:
+    from tinykit.engine.flash import FlashTiming
     from tinykit.engine.trace import Trace
 
 
@@ -70,6 +71,8 @@ class Emulation:
         where they were not asked for or the core's timings are not known
     trace : of the first sample's inference, a row a function of the program, where it was asked
         for; None under QEMU
+    waits : further cycles by op for a board's flash, modelled (see `tinykit.engine.flash`); None
+        where no board's flash was given
     """
 
     outputs: list[list[np.ndarray]]
@@ -81,6 +84,7 @@ class Emulation:
     elf: Path
     cycles: list[Cycles] | None = None
     trace: Trace | None = None
+    waits: list[Cycles] | None = None
 
 
 def emulate(
@@ -93,6 +97,7 @@ def emulate(
     timing: bool = False,
     stack_bytes: int = STACK_BYTES,
     tracing: bool = False,
+    board_flash: FlashTiming | None = None,
 ) -> Emulation:
     """Compile `graph` for a core, run it there on each sample, and measure.
 
@@ -109,6 +114,7 @@ def emulate(
     timing : whether to model cycles too
     stack_bytes : what an inference may use of stack; more is an error
     tracing : whether to record how often each instruction ran
+    board_flash : with `timing`, the flash whose waits are modelled as well
 
     Raises
     ------
@@ -118,7 +124,16 @@ def emulate(
         names the function.
     """
     return emulate_many(
-        [graph], [inputs], core, toolchain, emulator, options, timing, stack_bytes, tracing
+        [graph],
+        [inputs],
+        core,
+        toolchain,
+        emulator,
+        options,
+        timing,
+        stack_bytes,
+        tracing,
+        board_flash,
     )[0]
 
 
@@ -132,6 +147,7 @@ def emulate_many(
     timing: bool = False,
     stack_bytes: int = STACK_BYTES,
     tracing: bool = False,
+    board_flash: FlashTiming | None = None,
 ) -> list[Emulation]:
     """`emulate` for many graphs with a single run of the compiler; flash is that of the whole."""
     target = find_core(core)
@@ -167,7 +183,16 @@ def emulate_many(
         raise TinykitError(f"Unicorn has no {target.name} (no Helium); take the emulator qemu")
     return [
         _on_unicorn(
-            source, _samples(samples), elf, target, flash, path, timing, stack_bytes, tracing
+            source,
+            _samples(samples),
+            elf,
+            target,
+            flash,
+            path,
+            timing,
+            stack_bytes,
+            tracing,
+            board_flash,
         )
         for source, samples in zip(sources, inputs, strict=True)
     ]
@@ -187,6 +212,7 @@ def _on_unicorn(
     timing: bool,
     stack_bytes: int,
     tracing: bool,
+    board_flash: FlashTiming | None,
 ) -> Emulation:
     try:
         from tinykit.engine.unicorn_core import UnicornCore
@@ -195,6 +221,8 @@ def _on_unicorn(
             f"the emulator unicorn is missing or does not load ({error}): "
             "pip install --force-reinstall unicorn"
         ) from None
+    from tinykit.engine.flash_trace import FlashRecorder
+    from tinykit.engine.flash_trace import available as flash_available
     from tinykit.engine.trace import Recorder
 
     graph = source.program.graph
@@ -223,7 +251,19 @@ def _on_unicorn(
             per_op = [0] * len(graph.ops)
             for position, count in zip(own, machine.per_op, strict=False):
                 per_op[position] = int(count)
+    waits = None
+    if timing and board_flash is not None and samples and flash_available():
+        # on a machine of its own: Unicorn cuts blocks otherwise where loads are watched
+        machine = UnicornCore(
+            elf, target, source.entry, marks, source.plan.arena_bytes, stack_bytes=stack_bytes
+        )
+        machine.paint()
+        write_inputs(graph, source.plan, samples[0], machine.write)
+        reads = FlashRecorder(machine, len(marks), board_flash)
+        machine.run()
+        missed = dict(zip(own, reads.finish().tolist(), strict=False))
+        waits = [board_flash.waits(*missed.get(n, (0, 0, 0))) for n in range(len(graph.ops))]
     ram = Ram(source.plan.arena_bytes, stack, elf.static_bytes)
     first = counts[0] if counts else None
     kept = trace if tracing else None
-    return Emulation(outputs, first, per_op, counts, flash, ram, path, modelled, kept)
+    return Emulation(outputs, first, per_op, counts, flash, ram, path, modelled, kept, waits)

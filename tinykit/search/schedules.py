@@ -27,7 +27,7 @@ from tinykit.search.tuning import OBJECTIVES, Choice, Tuning
 log = logging.getLogger(__name__)
 
 #: how much slower than the fastest a schedule may be that is chosen because it needs less memory
-SLACK = 0.005
+SLACK = 0.002
 
 Progress = Callable[[int, int, str], None]
 

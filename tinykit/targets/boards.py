@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from tinykit.engine.flash import FlashTiming
 from tinykit.graph.errors import TinykitError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: the numbers of a board, each of which has a source
 NUMBERS = ("core", "mhz", "flash_bytes", "sram_bytes", "sram_total_bytes", "fpu")
+#: what a row may leave out; it needs a source as well
+OPTIONAL = ("flash_timing",)
 
 
 class UnknownTargetError(TinykitError, LookupError):
@@ -55,7 +58,8 @@ class Board:
     sram_bytes : SRAM that one model may use (the largest contiguous region), bytes
     sram_total_bytes : all on-chip SRAM, bytes
     fpu : "none", "single" or "double"
-    sources : where each of `NUMBERS` comes from
+    flash_timing : how its flash is read at `mhz`; None where the catalogue does not know
+    sources : where each of `NUMBERS` and `OPTIONAL` comes from
     unchecked : which of them were not looked up again in the source that they name
     """
 
@@ -67,6 +71,7 @@ class Board:
     sram_bytes: int
     sram_total_bytes: int
     fpu: str
+    flash_timing: FlashTiming | None = None
     note: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
     unchecked: tuple[str, ...] = ()
@@ -79,7 +84,11 @@ class Board:
         )
 
     def milliseconds(self, instructions: float) -> tuple[float, float, float]:
-        """Estimated time of `instructions` in ms: (middle, low, high). Modelled, see `Core`."""
+        """Estimated time of `instructions` in ms: (middle, low, high). Modelled, see `Core`.
+
+        For figures of which only the instructions are known, and for cores whose cycles are not
+        modelled; a profile on a Cortex-M4 models the cycles (`tinykit.engine.cycles`).
+        """
         cycle = 1e-3 / self.mhz
         core = self.core
         return (
@@ -95,6 +104,7 @@ class Board:
             "title": self.title,
             **{n: getattr(self, n) for n in NUMBERS},
             "core": self.core.name,
+            "flash_timing": None if self.flash_timing is None else asdict(self.flash_timing),
             "note": self.note,
             "sources": dict(self.sources),
             "unchecked": list(self.unchecked),
@@ -169,6 +179,11 @@ def parse(table: Mapping[str, Any]) -> dict[str, Board]:
         if row["core"] not in cores:
             raise ValueError(f"board {name!r}: no core {row['core']!r} in [cores]")
         row["core"] = cores[row["core"]]
+        if "flash_timing" in row:
+            if "flash_timing" not in sources:
+                raise ValueError(f"board {name!r} lacks a source for flash_timing")
+            row["flash_timing"] = FlashTiming(**row["flash_timing"])
+            resolved["flash_timing"] = sources["flash_timing"]
         row["unchecked"] = tuple(row.pop("unchecked", ()))
         found[name] = Board(name=name, sources=MappingProxyType(resolved), **row)
     return found

@@ -5,15 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinykit.engine.cycles import CORES as TIMED
+from tinykit.engine.cycles import NOTHING, Cycles
+from tinykit.engine.flash import FlashTiming
 from tinykit.graph.errors import TinykitError
 from tinykit.graph.ir import Graph, integer_range
 from tinykit.targets.boards import Board
 from tinykit.targets.partial import runnable_part
 from tinykit.targets.profile import Budget, Column, Cost, Fit, Layer, Profile
+
+if TYPE_CHECKING:
+    from tinykit.engine.emulator import Emulation
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +33,10 @@ MOST_WORK = 2_000_000_000
 class Counts:
     """What the generated C of a graph costs on one core: exact, from the emulator.
 
-    `per_op` holds None for ops that were left out, `missing` why. Bytes are those of the image that
-    ran: flash = code + constants + initialised data, SRAM = arena + stack + static data.
+    `per_op` holds None for ops that were left out, `missing` why. `cycles` are modelled, by op,
+    those in which the core waits for flash (`waits`) included; None where the core's are not. Bytes
+    are those of the image that ran: flash = code + constants + initialised data, SRAM = arena +
+    stack + static data.
     """
 
     instructions: int | None
@@ -40,6 +50,8 @@ class Counts:
     live_bytes: tuple[int | None, ...]
     missing: dict[int, str]
     note: str = ""  # why nothing was counted, when the whole graph could not be run
+    cycles: tuple[Cycles | None, ...] | None = None
+    waits: Cycles | None = None
 
     @property
     def flash_bytes(self) -> int | None:
@@ -50,14 +62,15 @@ class Counts:
         return _sum(self.arena_bytes, self.stack_bytes, self.static_bytes)
 
 
-_counts: weakref.WeakKeyDictionary[Graph, dict[str, Counts]] = weakref.WeakKeyDictionary()
+_Key = tuple[str, FlashTiming | None]
+_counts: weakref.WeakKeyDictionary[Graph, dict[_Key, Counts]] = weakref.WeakKeyDictionary()
 _arenas: weakref.WeakKeyDictionary[Graph, tuple[int | None, str]] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
 def profile_on(board: Board, graph: Graph, model: str | None = None) -> Profile:
     """What `graph` costs on `board`; see `tinykit.targets.profile`."""
-    counts = count(graph, board.core.name)
+    counts = count(graph, board.core.name, board.flash_timing)
     arena, arena_note = tflm_arena(graph)
     flash = constant_bytes_by_op(graph)
     unknown = {i for i, _ in graph.unsupported}
@@ -73,16 +86,14 @@ def profile_on(board: Board, graph: Graph, model: str | None = None) -> Profile:
                     "flash_bytes": flash[i],
                     "sram_bytes": counts.live_bytes[i],
                     "instructions": instructions,
-                    "estimated_ms": _ms(board, instructions),
+                    "estimated_ms": _middle(_time(board, counts, i)),
                 },
                 counts.missing.get(i, ""),
             )
         )
-    ranges = {}
-    if counts.instructions is not None:
-        _, low, high = board.milliseconds(counts.instructions)
-        ranges["estimated_ms"] = (low, high)
-    notes = [note for note in (counts.note, arena_note) if note]
+    time = _time(board, counts)
+    ranges = {} if time is None else {"estimated_ms": time[1:]}
+    notes = [note for note in (counts.note, arena_note, _pace(counts)) if note]
     if counts.missing:
         notes.append(
             f"{len(counts.missing)} of {len(graph.ops)} ops could not be profiled (see their "
@@ -96,7 +107,7 @@ def profile_on(board: Board, graph: Graph, model: str | None = None) -> Profile:
         "sram_bytes": counts.sram_bytes,
         "tflm_arena_bytes": arena,
         "instructions": counts.instructions,
-        "estimated_ms": _ms(board, counts.instructions),
+        "estimated_ms": _middle(time),
     }
     return Profile(
         model=model or graph.name,
@@ -148,30 +159,53 @@ def columns(board: Board) -> tuple[Column, ...]:
             "estimated_ms",
             "ms",
             "modelled",
-            f"instructions x {core.cpi:g} cycles per instruction (range {core.cpi_low:g} to "
-            f"{core.cpi_high:g}) / {board.mhz:g} MHz; {core.model}",
+            _how_long(board),
         ),
     )
 
 
-def count(graph: Graph, core: str) -> Counts:
+def _how_long(board: Board) -> str:
+    """How the column of time is made, and what its error is."""
+    core, flash = board.core, board.flash_timing
+    if core.name not in TIMED:
+        return (
+            f"instructions x {core.cpi:g} cycles per instruction (range {core.cpi_low:g} to "
+            f"{core.cpi_high:g}) / {board.mhz:g} MHz; {core.model}"
+        )
+    waits = (
+        "no waits for flash, which this catalogue does not know: real time is longer"
+        if flash is None
+        else f"plus waits for flash: reads that miss caches of {flash.code_bytes} B (code) and "
+        f"{flash.data_bytes} B (constants), {flash.wait_states} wait states each"
+    )
+    return (
+        f"cycles / {board.mhz:g} MHz: Arm's published cycles of each instruction (DDI 0439) times "
+        f"how often it ran on the emulator, {waits}. The range is what Arm and the flash leave "
+        "open. Error: no board has run this very code. On NUCLEO-L4R5ZI the model gives it 1.5 to "
+        "1.75 cycles an instruction; stacks of CMSIS-NN's class took 1.5 to 1.77 there (MLPerf "
+        "Tiny results, other kernels): expect an error of a tenth or more"
+    )
+
+
+def count(graph: Graph, core: str, flash: FlashTiming | None = None) -> Counts:
     """Generate C for `graph`, build it for `core`, run one inference on the emulator and count.
 
     The input is random (seeded). Ops that the C generator lacks are left out and named in
-    `missing`; their constants are counted all the same. Results are kept as long as the graph
-    lives.
+    `missing`; their constants are counted all the same. `flash` is what a Cortex-M4 is modelled to
+    wait for. Results are kept as long as the graph lives.
     """
+    key = (core, flash)
     with _lock:
         known = _counts.setdefault(graph, {})
-        found = known.get(core)
+        found = known.get(key)
     if found is None:
-        found = _count(graph, core)  # outside the lock: other graphs need not wait
+        found = _count(graph, core, flash)  # outside the lock: other graphs need not wait
         with _lock:
-            known[core] = found
+            known[key] = found
     return found
 
 
-def _count(graph: Graph, core: str) -> Counts:
+def _count(graph: Graph, core: str, flash: FlashTiming | None) -> Counts:
     from tinykit.engine import arrange, emulate, generate
     from tinykit.engine.errors import BuildError, EmulationError
 
@@ -191,7 +225,9 @@ def _count(graph: Graph, core: str) -> Counts:
             f"work {load:,} of at most {MOST_WORK:,}): flash and SRAM are lower bounds",
         )
     try:
-        result = emulate(part.graph, [sample_inputs(part.graph)], core=core)
+        result = emulate(
+            part.graph, [sample_inputs(part.graph)], core=core, timing=True, board_flash=flash
+        )
     except (BuildError, EmulationError) as error:
         log.info("emulating %s: %s", graph.name, error)
         return replace(nothing, note=f"not run on the emulator: {error}")
@@ -211,7 +247,22 @@ def _count(graph: Graph, core: str) -> Counts:
         static_bytes=result.ram.static,
         live_bytes=tuple(layout.live_bytes),
         missing=part.missing,
+        cycles=_cycles(result, part.positions, size),
+        waits=None if result.waits is None else sum(result.waits, NOTHING),
     )
+
+
+def _cycles(
+    result: Emulation, positions: Sequence[int], size: int
+) -> tuple[Cycles | None, ...] | None:
+    """Modelled cycles by op of the whole graph, waits included."""
+    if result.cycles is None:
+        return None
+    waits = result.waits or [NOTHING] * len(result.cycles)
+    per_op: list[Cycles | None] = [None] * size
+    for position, own, waiting in zip(positions, result.cycles, waits, strict=True):
+        per_op[position] = own + waiting
+    return tuple(per_op)
 
 
 def work(graph: Graph) -> int:
@@ -273,8 +324,33 @@ def constant_bytes_by_op(graph: Graph) -> list[int]:
     return sizes
 
 
-def _ms(board: Board, instructions: int | None) -> float | None:
-    return None if instructions is None else board.milliseconds(instructions)[0]
+def _time(board: Board, counts: Counts, op: int | None = None) -> tuple[float, float, float] | None:
+    """Milliseconds (middle, low, high) of one op, or of all; None where nothing was counted."""
+    instructions = counts.instructions if op is None else counts.per_op[op]
+    if counts.cycles is None:
+        return None if instructions is None else board.milliseconds(instructions)
+    modelled = counts.cycles if op is None else (counts.cycles[op],)
+    known = [c for c in modelled if c is not None]
+    if not known:
+        return None
+    total = sum(known, NOTHING)
+    cycle = 1e-3 / board.mhz
+    return total.middle * cycle, total.low * cycle, total.high * cycle
+
+
+def _middle(time: tuple[float, float, float] | None) -> float | None:
+    return None if time is None else time[0]
+
+
+def _pace(counts: Counts) -> str:
+    """The modelled cycles of an instruction, in words; "" where they are not modelled."""
+    if not counts.cycles or not counts.instructions:
+        return ""
+    total = sum((c for c in counts.cycles if c is not None), NOTHING).middle
+    pace = f"modelled {total / counts.instructions:.2f} cycles an instruction"
+    if counts.waits is None:
+        return f"{pace}, without waits for flash"
+    return f"{pace}, {counts.waits.middle / counts.instructions:.2f} of them waits for flash"
 
 
 def _fit(board: Board, graph: Graph, counts: Counts, flash: list[int]) -> Fit | None:
