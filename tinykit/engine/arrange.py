@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -82,7 +82,39 @@ def arrange(
     options = options or Options()
     target = find_core(core) if isinstance(core, str) else core
     steps = choose_steps(graph, target, options)
-    return Program(graph, target, options, steps, plan(graph, steps, in_place=options.in_place))
+    layout = plan(graph, steps, in_place=options.in_place)
+    steps, layout = _without_large_chains(graph, target, options, steps, layout)
+    return Program(graph, target, options, steps, layout)
+
+
+def _without_large_chains(
+    graph: Graph,
+    core: Core | None,
+    options: Options,
+    steps: tuple[Step, ...],
+    layout: MemoryPlan,
+) -> tuple[tuple[Step, ...], MemoryPlan]:
+    """Without the chains that need a larger arena than their ops apart.
+
+    The engine's table chose them for their speed and knows nothing of the other layers' memory.
+    What `options` asks for by name is kept.
+    """
+    fused = {
+        step.positions[0]: step.positions[-1]
+        for step in steps
+        if len(step.positions) > 1
+        and key_of([Layer(graph, p) for p in step.positions]) not in options.schedules
+    }
+    if not fused:
+        return steps, layout
+    apart = tuple(_steps(graph, core, options, {}, fused))
+    limit = plan(graph, apart, in_place=options.in_place)
+    if layout.arena_bytes <= limit.arena_bytes:
+        return steps, layout
+    large = [a for a, b in fused.items() if layout.live_bytes[b] > limit.arena_bytes]
+    fewer = tuple(_steps(graph, core, options, {}, large))
+    smaller = plan(graph, fewer, in_place=options.in_place)
+    return (fewer, smaller) if smaller.arena_bytes <= limit.arena_bytes else (apart, limit)
 
 
 #: what was chosen for layers before, by `alike`; None: no specialised kernel
@@ -148,20 +180,26 @@ def _only_reader(graph: Graph, position: int) -> int | None:
     return readers[0]
 
 
-def _steps(graph: Graph, core: Core | None, options: Options, memo: Memo) -> Iterator[Step]:
+def _steps(
+    graph: Graph, core: Core | None, options: Options, memo: Memo, apart: Collection[int] = ()
+) -> Iterator[Step]:
+    """The steps; no chain starts at a position in `apart`."""
     position = 0
     while position < len(graph.ops):
-        step = _choose(graph, position, core, options, memo) if options.specialise else None
+        step = None
+        if options.specialise:
+            fuse = options.fuse and position not in apart
+            step = _choose(graph, position, core, options, memo, fuse)
         step = step or Step((position,))
         yield step
         position = step.positions[-1] + 1
 
 
 def _choose(
-    graph: Graph, position: int, core: Core | None, options: Options, memo: Memo
+    graph: Graph, position: int, core: Core | None, options: Options, memo: Memo, fuse: bool
 ) -> Step | None:
     for layers in chains(graph, position):
-        if len(layers) > 1 and not options.fuse:
+        if len(layers) > 1 and not fuse:
             continue
         if any(t is not None and t.quant is None for x in layers for t in x.outs):
             continue  # only integers are specialised

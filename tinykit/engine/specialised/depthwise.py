@@ -56,18 +56,14 @@ class Way:
             self.shift = int(requant.right.max()) + 1
         self.raised = raised is not None
 
-    def lines(self, acc: str, target: str) -> Iterator[str]:
-        """From accumulator `acc` to the int8 at `target`."""
+    def lines(self, acc: str) -> tuple[list[str], str]:
+        """C statements from accumulator `acc` to a stored int8, and the variable that holds it."""
         shift = "shift" if self.shift is None else self.shift
         if self.raised:
             scaled = self.requant.limited(f"tk_smmla({acc}, multiplier, add)", shift)
-            yield f"{acc} = {scaled};"
-            yield from self.requant.clips(acc)
-            yield f"{target} = (int8_t){acc};"
-        else:
-            out = acc.replace("a", "y")
-            yield from self.requant.text(acc, "multiplier", "add", shift, out)
-            yield f"{target} = (int8_t){out};"
+            return [f"{acc} = {scaled};", *self.requant.clips(acc)], acc
+        out = acc.replace("a", "y")
+        return self.requant.text(acc, "multiplier", "add", shift, out), out
 
 
 @register
@@ -138,7 +134,14 @@ def cost(layer: Layer, schedule: Schedule) -> float:
 
 
 class Writer:
-    """The C of one layer."""
+    """The C of one layer.
+
+    Attributes
+    ----------
+    target : C declaration of the pointer to a channel's first output, from ``out`` or elsewhere
+    """
+
+    target = "int8_t *y = out"
 
     def __init__(self, layer: Layer, schedule: Schedule, ctx: OpContext) -> None:
         self.layer, self.ctx = layer, ctx
@@ -231,7 +234,7 @@ class Writer:
         for i, name in enumerate(names):
             yield f"const int32_t {name} = (int32_t)k[{self.words + i}];"
         yield "const int16_t *x = plane;"
-        yield f"int8_t *y = out + {number};"
+        yield f"{self.target} + {number};"
         yield f"for (int32_t line = 0; line < {lines}; line++) {{"
         if self.keep:
             for across in range(plane.taps[1]):
@@ -288,8 +291,14 @@ class Writer:
                 yield from _in(self.products(row, accs, "x", across * pitch + base, named, across))
         yield "    tk_in_order();"
         for n, acc in enumerate(accs):
-            yield from _in(self.way.lines(acc, f"y[{(first + n) * step}]"))
+            lines, value = self.way.lines(acc)
+            yield from (f"    {line}" for line in lines)
+            yield f"    y[{(first + n) * step}] = {self.stored(value)};"
         yield "}"
+
+    def stored(self, value: str) -> str:
+        """C expression: what is written of an output."""
+        return f"(int8_t){value}"
 
     def products(
         self,

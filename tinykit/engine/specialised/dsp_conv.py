@@ -161,7 +161,7 @@ class _Writer:
         blocks, rest = divmod(_side(layer), pixels)
         if flat(layer):
             rows = Rows(layer, self.ends.times)
-            yield from self._blocks(blocks, [*rows.lines(pixels), *self._dots(pixels)], [
+            yield from in_blocks(blocks, [*rows.lines(pixels), *self._dots(pixels)], [
                 f"in += {pixels * rows.depth};", f"out += {pixels * layer.channels};"
             ], bool(rest))  # fmt: skip
             if rest:
@@ -175,7 +175,7 @@ class _Writer:
         yield f"    int32_t column = {-left};"
         inner = [f"{gather}(in, row, column, x);", *self._dots(pixels)]
         moves = [f"column += {pixels * stride_w};", f"out += {pixels * layer.channels};"]
-        yield from ("    " + s for s in self._blocks(blocks, inner, moves, True))
+        yield from ("    " + s for s in in_blocks(blocks, inner, moves, True))
         if rest:
             # the same windows, of which the last pixels are not used
             yield f"    {gather}(in, row, column, x);"
@@ -183,31 +183,39 @@ class _Writer:
             yield f"    out += {rest * layer.channels};"
         yield "}"
 
-    @staticmethod
-    def _blocks(count: int, inner: list[str], moves: list[str], moved: bool) -> Iterator[str]:
-        if count > 1:
-            yield f"for (int32_t block = 0; block < {count}; block++) {{"
-            yield from ("    " + line for line in [*inner, *moves])
-            yield "}"
-        else:
-            yield from [*inner, *(moves if moved else [])]
-
     def _dots(self, pixels: int, gathered: int | None = None) -> Iterator[str]:
         """Calls that compute all channels of `pixels` pixels, of windows of `gathered` pixels."""
-        layer, ends, most = self.layer, self.ends, self.schedule["words"]
-        walk = source(layer, ends).walk(gathered or pixels)
-        pairs, steps = layer.channels // 2, self.schedule["steps"]
-        parts = [(0, 2 * (pairs - pairs % most), most)]
-        parts.append((parts[-1][1], 2 * pairs, pairs % most or 1))
-        parts.append((2 * pairs, layer.channels, 1))
-        for first, last, words in parts:
-            if first == last:
-                continue
-            values = stream(layer, ends, walk, words, first, last)
-            wide = bool(self.schedule["wide"]) and _goes_wide(walk, pixels, words, steps)
-            single = last - first == 1
-            block = Block(walk, ends, pixels, words, steps, wide, layer.channels, single)
-            note = f"channels {first} to {last - 1}: starts, weights, ways out"
-            name = self.ctx.array(values, "uint32_t", note)
-            out = f"out + {first}" if first else "out"
-            yield f"{block.function(self.ctx)}({name}, {name} + {len(values)}, x, {out});"
+        walk = source(self.layer, self.ends).walk(gathered or pixels)
+        return dots(self.layer, self.ends, walk, self.schedule, pixels, self.ctx)
+
+
+def in_blocks(count: int, inner: list[str], moves: list[str], moved: bool) -> Iterator[str]:
+    """C statements `inner`, `count` times, with `moves` between and, if `moved`, after them."""
+    if count > 1:
+        yield f"for (int32_t block = 0; block < {count}; block++) {{"
+        yield from ("    " + line for line in [*inner, *moves])
+        yield "}"
+    elif count:
+        yield from [*inner, *(moves if moved else [])]
+
+
+def dots(
+    layer: Layer, ends: Ends, walk: Walk, schedule: Schedule, pixels: int, ctx: OpContext
+) -> Iterator[str]:
+    """Calls that compute all channels of the `pixels` pixels whose inputs stand at ``x``."""
+    most, steps = schedule["words"], schedule["steps"]
+    pairs = layer.channels // 2
+    parts = [(0, 2 * (pairs - pairs % most), most)]
+    parts.append((parts[-1][1], 2 * pairs, pairs % most or 1))
+    parts.append((2 * pairs, layer.channels, 1))
+    for first, last, words in parts:
+        if first == last:
+            continue
+        values = stream(layer, ends, walk, words, first, last)
+        wide = bool(schedule["wide"]) and _goes_wide(walk, pixels, words, steps)
+        single = last - first == 1
+        block = Block(walk, ends, pixels, words, steps, wide, layer.channels, single)
+        note = f"channels {first} to {last - 1}: starts, weights, ways out"
+        name = ctx.array(values, "uint32_t", note)
+        out = f"out + {first}" if first else "out"
+        yield f"{block.function(ctx)}({name}, {name} + {len(values)}, x, {out});"

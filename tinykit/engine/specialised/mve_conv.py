@@ -206,7 +206,7 @@ class _Writer:
         yield f"        if (from_y < 0 || from_y >= {in_h})"
         yield "            continue;"
         if whole:
-            yield f"        const int32_t begin = x < 0 ? -x : 0;"
+            yield "        const int32_t begin = x < 0 ? -x : 0;"
             yield f"        const int32_t end = x > {in_w - w} ? {in_w} - x : {w};"
             yield "        if (end > begin)"
             yield f"            tk_copy(to + (i * {w} + begin) * {c},"
