@@ -153,7 +153,7 @@ def test_random_layers_emulated(core: str, toolchain: str) -> None:
 
 
 def test_no_schedule_where_exactness_cannot_be_shown() -> None:
-    """Scales whose ratio shifts to the left; more than one image; cores without the instructions."""
+    """Scales whose ratio shifts to the left; more than one image; cores without DSP."""
     rng = np.random.default_rng(3)
     b = GraphBuilder()
     made.clear()
@@ -186,9 +186,9 @@ def test_outputs_lie_over_inputs() -> None:
 
 def test_keyword_spotting_takes_a_quarter_of_the_instructions() -> None:
     """CMSIS-NN takes 0.561 M instructions for each of its four depthwise layers."""
-    path = find_models()["keyword spotting"]
+    path = find_models()["kws"]
     if path is None:
-        pytest.skip(absent("keyword spotting"))
+        pytest.skip(absent("kws"))
     if not shutil.which("arm-none-eabi-gcc"):
         pytest.skip("arm-none-eabi-gcc is not installed")
     graph = tflite.read_file(path)
