@@ -81,11 +81,9 @@ class Compiled:
 
     def __str__(self) -> str:
         plan, core = self.program.plan, self.program.core
-        on = (
-            self.target
-            if core is None or self.target == core.name
-            else f"{self.target}, {core.name}"
-        )
+        on = self.target
+        if core is not None and core.name != on:
+            on += f", {core.name}"
         limit = "no limit" if self.sram_limit is None else f"limit {self.sram_limit:,}"
         bound = (
             "the smallest there can be"
