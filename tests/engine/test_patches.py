@@ -101,6 +101,26 @@ def test_strips_emulated() -> None:
         Case(case.program, case.samples[:4], case.expected[:4]).check(run.outputs)
 
 
+def test_chosen_patches_emulated() -> None:
+    """As `Chooser` makes them, with one schedule for the strips of a layer."""
+    rng = np.random.default_rng(4)
+    found = []
+    for graph in networks(40):
+        chooser = Chooser(graph, "cortex-m4")
+        for halo in HALOS:
+            try:
+                program = chooser.apply(3, halo).program
+            except TinykitError:
+                continue  # too few rows
+            check_plan(program)
+            samples = inputs_for(graph, rng, random=1)
+            found.append(Case(program, samples, [graph.run(*s) for s in samples]))
+    assert len(found) > 40
+    runs = emulate_many([c.program for c in found], [c.samples for c in found], "cortex-m4")
+    for case, run in zip(found, runs, strict=True):
+        case.check(run.outputs)
+
+
 def test_regions_of_a_residual_network() -> None:
     graph = residual()
     found = list(regions(graph))
