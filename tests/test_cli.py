@@ -119,6 +119,9 @@ def test_info(model: Path) -> None:
 def test_compile_writes_c_that_compiles(model: Path, tmp_path: Path) -> None:
     done = run("compile", model, "--out", tmp_path / "c")
     assert done.returncode == 0, done.stderr
+    assert "small for stm32f446, cortex-m4" in done.stdout
+    assert "computed whole" in done.stdout
+    assert {"README.md", "CMakeLists.txt", "main.c"} < {p.name for p in (tmp_path / "c").iterdir()}
     sources = sorted((tmp_path / "c").glob("*.c"))
     assert sources
     zig = [sys.executable, "-m", "ziglang", "cc", "-std=c99", "-c", "-I", str(tmp_path / "c")]
@@ -126,19 +129,43 @@ def test_compile_writes_c_that_compiles(model: Path, tmp_path: Path) -> None:
         subprocess.run([*zig, str(source), "-o", str(source) + ".o"], check=True, timeout=240)
 
 
-def test_tune_shows_and_writes_the_best_schedules(model: Path, tmp_path: Path) -> None:
-    table = tmp_path / "new" / "cortex-m4.json"
-    done = run("tune", model, "--objective", "cycles", "--budget", 2, "--out", table)
-    assert done.returncode == 0, done.stderr
-    assert "cycles (modelled)" in done.stdout
-    rows = json.loads(table.read_text())
-    assert rows["made_with"]["objective"] == "cycles"
-    done = run("tune", model, "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert {layer["key"] for layer in found["layers"]} == set(rows["schedules"])
-    assert all(len(layer["trials"]) >= layer["offered"] > 0 for layer in found["layers"])
-    assert_one_line(run("tune", model, "--core", "m0+", "--objective", "cycles"), "cortex-m4 only")
+def test_compile_within_a_limit(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(root / "datasets" / "models" / "wake_words.tflite")
+    words = ["compile", model, "--target", "cortex-m4", "-o", str(tmp_path / "c")]
+    assert cli.main([*words, "--sram-limit", "40K", "--prefix", "wake"]) == 0
+    told = capsys.readouterr().out
+    assert "limit 40,960" in told
+    assert "strips" in told
+    assert "MACs (counted)" in told
+    assert (tmp_path / "c" / "wake.c").is_file()
+
+
+def test_compile_says_what_is_wrong(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    words = ["compile", model, "-o", out]
+    assert_one_line(run(*words, "--sram-limit", "64"), "needs most", "smallest arena that works is")
+    assert_one_line(run(*words, "--sram-limit", "lots"), "'lots' is no size", "32K")
+    assert_one_line(run(*words, "--target", "stm32f4461"), "closest: stm32f446", "cortex-m4")
+    assert_one_line(run("compile", "absent.tflite", "-o", out), "absent.tflite: No such file")
+    assert not out.exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    full = ["compile", model, "-o", tmp_path / "full"]
+    assert_one_line(run(*full), "full is not empty", "--force")
+    assert run(*full, "--force").returncode == 0
+    assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+def test_compile_names_missing_ops_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = with_unknown_op(small_int8(), 1)
+    monkeypatch.setattr("tinykit.targets.compiled.as_graph", lambda _: graph)
+    assert cli.main(["compile", "any.tflite", "-o", str(tmp_path / "c")]) == cli.MISTAKE
+    assert "frobnicate (op number 1)" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
 
 
 def test_mistakes_get_one_line(model: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ _LAZY = {
     "profile": "tinykit.targets:profile",
     "verify": "tinykit.targets.verify:verify",
     "compare": "tinykit.targets.compare:compare",
+    "compile": "tinykit.targets.compiled:compile_graph",
     "Graph": "tinykit.graph:Graph",
     "load": "tinykit.graph:load",
     "from_keras": "tinykit.formats.keras:from_keras",

@@ -137,18 +137,19 @@ def cmd_info(args: argparse.Namespace) -> int:
 
 
 def cmd_compile(args: argparse.Namespace) -> int:
-    from tinykit.engine import generate
-    from tinykit.graph.fileio import load
+    from tinykit.targets.compiled import compile_graph
 
-    sources = generate(load(args.model))
     folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in sources.files.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    print(
-        f"{len(sources.files)} files in {folder}; call {sources.entry}(arena) "
-        f"with an arena of {sources.plan.arena_bytes:,} bytes aligned to 16"
-    )
+    if folder.is_dir() and any(folder.iterdir()) and not args.force:
+        raise TinykitError(
+            f"the folder {folder} is not empty; name another, or write into it with --force"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise TinykitError(f"{folder} is a file; a folder is needed")
+    compiled = compile_graph(args.model, args.target, args.sram_limit)
+    compiled.write(folder, args.prefix)
+    print(compiled)
+    print(f"C, an example and a README are in {folder}")
     return 0
 
 
@@ -290,9 +291,17 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("info", cmd_info, "what a model file holds; without a file: tools and versions")
     sub.add_argument("model", nargs="?", help="a .tflite file")
 
-    sub = command("compile", cmd_compile, "write a model as C")
+    sub = command("compile", cmd_compile, "write a model as C, within a limit of SRAM")
     sub.add_argument("model", help="a .tflite file")
-    sub.add_argument("--out", default="generated", help="folder (default %(default)s)")
+    sub.add_argument("--target", default="stm32f446", help="board or core (default %(default)s)")
+    sub.add_argument(
+        "--sram-limit",
+        metavar="BYTES",
+        help="what the arena may take, also 32K or 32KiB (default: the board's SRAM)",
+    )
+    sub.add_argument("-o", "--out", default="generated", help="folder (default %(default)s)")
+    sub.add_argument("--prefix", default="model", help="of files and symbols (default %(default)s)")
+    sub.add_argument("--force", action="store_true", help="write into a folder that has files")
 
     sub = command("tune", cmd_tune, "search the fastest kernel schedule for each layer of models")
     sub.add_argument("model", nargs="+", help=".tflite files")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.engine.variants import Case, run_on_host
 from tests.image_graphs import image_graphs
 from tests.layer_graphs import layer_graphs
 from tests.strategies import inputs_for
-from tinykit.engine import Options, arrange, emulate_many
+from tinykit.engine import Options, arrange, emulate_many, generate
 from tinykit.engine.patches import HALOS, Chooser, NoFit, Patched, apply
 from tinykit.engine.patches.configuration import configurations, rewrite
 from tinykit.engine.patches.region import regions
@@ -98,6 +99,26 @@ def test_strips_emulated() -> None:
     runs = emulate_many([c.program for c in found], [c.samples[:4] for c in found], "cortex-m4")
     for case, run in zip(found, runs, strict=True):
         Case(case.program, case.samples[:4], case.expected[:4]).check(run.outputs)
+
+
+def test_chosen_patches_emulated() -> None:
+    """As `Chooser` makes them, with one schedule for the strips of a layer."""
+    rng = np.random.default_rng(4)
+    found = []
+    for graph in networks(40):
+        chooser = Chooser(graph, "cortex-m4")
+        for halo in HALOS:
+            try:
+                program = chooser.apply(3, halo).program
+            except TinykitError:
+                continue  # too few rows
+            check_plan(program)
+            samples = inputs_for(graph, rng, random=1)
+            found.append(Case(program, samples, [graph.run(*s) for s in samples]))
+    assert len(found) > 40
+    runs = emulate_many([c.program for c in found], [c.samples for c in found], "cortex-m4")
+    for case, run in zip(found, runs, strict=True):
+        case.check(run.outputs)
 
 
 def test_regions_of_a_residual_network() -> None:
@@ -206,6 +227,28 @@ def test_choices_are_the_same_each_time() -> None:
     first, second = (Chooser(tall(), "cortex-m4").fit(6000) for _ in range(2))
     assert first.program.plan == second.program.plan
     assert str(first.patched.patches) == str(second.patched.patches)  # type: ignore[union-attr]
+
+
+def test_strips_of_a_layer_share_their_weights() -> None:
+    """The schedules of most strips of a layer are one, so that its weights are stored once."""
+    chooser = Chooser(tall(), "cortex-m4")
+    choice = chooser.apply(6)
+    program = choice.program
+    found: dict[int, Counter[str]] = {}
+    for step in program.steps:
+        if step.schedule is not None:
+            layer = choice.origin[step.positions[-1]]
+            found.setdefault(layer, Counter())[str(step.schedule)] += 1
+    assert any(counts.total() > 2 for counts in found.values())
+    for layer, counts in found.items():
+        (_, often), *others = counts.most_common()
+        assert sum(n for _, n in others) * 2 < often, (layer, counts)
+    flash = [
+        len(generate(p).files["model_data.h"])
+        for p in (program, chooser.whole.program, arrange(program.graph, "cortex-m4"))
+    ]
+    assert flash[0] < 1.35 * flash[1], "constants do not grow with the strips"
+    assert flash[0] <= flash[2]
 
 
 @pytest.mark.parametrize("halo", HALOS)

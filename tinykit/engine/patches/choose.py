@@ -10,6 +10,7 @@ from tinykit.engine.arrange import Memo, Program, Step, choose_steps
 from tinykit.engine.cores import Core, find_core
 from tinykit.engine.options import Options
 from tinykit.engine.patches.configuration import HALOS, Patched, configurations, rewrite
+from tinykit.engine.patches.strips import alike_strips
 from tinykit.engine.plan import least, plan
 from tinykit.graph.errors import TinykitError
 from tinykit.graph.ir import Graph
@@ -136,7 +137,10 @@ class _Candidate:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         chooser = self.chooser
-        return choose_steps(self.graph, chooser.core, chooser.options, chooser.memo)
+        steps = choose_steps(self.graph, chooser.core, chooser.options, chooser.memo)
+        if self.patched is None:
+            return steps
+        return alike_strips(self.patched, steps, chooser.core, chooser.options)
 
     @cached_property
     def bound(self) -> int:
