@@ -20,7 +20,6 @@ from tinykit.engine import emulate_many
 from tinykit.engine.kernel import KERNELS
 from tinykit.graph import Graph
 
-
 needs_qemu = pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="needs QEMU")
 needs_gcc = pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="needs gcc for Arm")
 

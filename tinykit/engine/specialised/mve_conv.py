@@ -206,7 +206,7 @@ class _Writer:
         yield f"        if (from_y < 0 || from_y >= {in_h})"
         yield "            continue;"
         if whole:
-            yield f"        const int32_t begin = x < 0 ? -x : 0;"
+            yield "        const int32_t begin = x < 0 ? -x : 0;"
             yield f"        const int32_t end = x > {in_w - w} ? {in_w} - x : {w};"
             yield "        if (end > begin)"
             yield f"            tk_copy(to + (i * {w} + begin) * {c},"
@@ -286,5 +286,5 @@ class _Writer:
             last = np.zeros((len(padded), LANES), np.int8)
             last[:, LANES - columns.left :] = padded[:, columns.length - columns.left :]
             made[:, -LANES:] = last
-        made = made.reshape(-1, 4, steps, LANES).transpose(0, 2, 1, 3)
-        return self.ctx.array(made, "int8_t", "weights: four channels, 16 inputs at a time")
+        blocks = made.reshape(-1, 4, steps, LANES).transpose(0, 2, 1, 3)
+        return self.ctx.array(blocks, "int8_t", "weights: four channels, 16 inputs at a time")
