@@ -82,7 +82,7 @@ def test_every_explorer_keeps_the_contract() -> None:
         assert explorer.title
         told: list[str] = []
         slow = not explorer.instant(settings)
-        result = explorer.compute(settings, lambda share, what: told.append(what))
+        result = explorer.compute(settings, lambda share, what, told=told: told.append(what))
         assert not slow or told, "who has to wait is told for what"
         assert explorer.instant(settings), "what was computed once comes at once"
         assert explorer.compute(settings) == result, "compute is pure"

@@ -60,12 +60,20 @@ def test_every_technique_pays_somewhere_and_none_changes_a_bit(
             assert without.total > 1.5 * best.total
         if name == "in_place":
             assert without.arena_bytes > best.arena_bytes
+    arenas = []
     for patches in ("recompute-4", "keep-4"):
         strips = explorer.compute({"model": model, "patches": patches}).built
         assert strips.exact
         assert strips.arena_bytes < best.arena_bytes
         assert (strips.recomputed > 0) == (patches == "recompute-4")
         assert len(strips.layers) == len(best.layers), "strips are added up by layer"
+        arenas.append(strips.arena_bytes)
+    if model.startswith("DS-CNN"):
+        told = explorer.text(explorer.compute({"model": model, "patches": "smallest"}))
+        smallest = explorer.compute({"model": model, "patches": "smallest"}).built
+        assert smallest.exact
+        assert smallest.arena_bytes <= min(arenas)
+        assert f"Patches: {smallest.patches}, {smallest.recomputed:.1%} of all mult" in told
 
 
 @pytest.mark.parametrize("options", [Options(), PLAIN])
@@ -199,16 +207,20 @@ def test_what_cannot_matter_is_built_once(explorer: InsideEngine) -> None:
     assert "SIMD does nothing here: a Cortex-M0+ has no such instructions" in told
 
 
+def turned(share: float | None, what: str) -> None:
+    """The `Tick` of work that nobody waits for any more."""
+    raise Cancelled
+
+
 def test_neighbours_are_built_ahead_and_a_turn_stops_that() -> None:
     explorer = InsideEngine({"small": small_net()})
     settings = explorer.settings()
     assert not explorer.instant(settings)
+    with pytest.raises(Cancelled):
+        explorer.compute(settings, turned)
     explorer.compute(settings)
     assert explorer.instant(settings)
     assert not explorer.instant({**settings, "simd": False})
-
-    def turned(share: float | None, what: str) -> None:
-        raise Cancelled
 
     with pytest.raises(Cancelled):
         explorer.prepare(settings, turned)
@@ -236,6 +248,20 @@ def test_a_file_of_ones_own(explorer: InsideEngine) -> None:
     assert explorer.instant(settings)
     assert explorer.text(result).startswith("mine.tflite: ")
     assert result.built == explorer.compute({"model": list(MODELS)[1]}).built
+
+
+def test_patches_where_none_can_be_are_told_in_words() -> None:
+    import numpy as np
+
+    b = GraphBuilder("flat")
+    x = b.input("x", (1, 8), "float32")
+    w = b.const(np.ones((4, 8), np.float32))
+    flat = b.finish([b.op("fully_connected", [x, w, None], (1, 4), "float32")])
+    explorer = InsideEngine({"flat": flat})
+    with pytest.raises(TinykitError, match="can be computed in 2 strips"):
+        explorer.compute({"patches": "keep-2"})
+    result = explorer.compute({"patches": "smallest"})
+    assert "Patches: none; the arena is smallest without" in explorer.text(result)
 
 
 def test_files_that_do_not_do_are_told_in_words(explorer: InsideEngine) -> None:

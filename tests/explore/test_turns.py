@@ -139,3 +139,43 @@ def test_at_most_one_piece_of_slow_work_waits() -> None:
     turns.join()
     assert ran == [4]
     assert listener.heard == [("done", 6, 4)]
+
+
+def test_what_is_prepared_runs_elsewhere_and_nobody_is_told() -> None:
+    listener = Listener()
+    turns = Turns(listener)
+    turns.start(lambda tick: "a", instant=True)
+    ran_on: list[int] = []
+
+    def work(tick: Tick) -> None:
+        tick(None, "ahead")
+        ran_on.append(threading.get_ident())
+
+    turns.prepare(work)
+    turns.join()
+    assert ran_on
+    assert ran_on[0] != threading.get_ident()
+    assert listener.heard == [("done", 1, "a")]
+
+
+def test_a_turn_stops_what_is_prepared_and_a_failure_there_is_silent() -> None:
+    listener = Listener()
+    turns = Turns(listener)
+    turns.start(lambda tick: "a", instant=True)
+    begun, turned, went_on = threading.Event(), threading.Event(), threading.Event()
+
+    def long(tick: Tick) -> None:
+        begun.set()
+        turned.wait(10)
+        tick(None, "more")
+        went_on.set()
+
+    turns.prepare(long)
+    assert begun.wait(10)
+    turns.start(lambda tick: "b", instant=True)
+    turned.set()
+    turns.join()
+    assert not went_on.is_set()
+    turns.prepare(lambda tick: 1 // 0)
+    turns.join()
+    assert listener.heard == [("done", 1, "a"), ("done", 2, "b")]

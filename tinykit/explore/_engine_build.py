@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tinykit.engine import arrange, emulate, generate
+from tinykit.engine import emulate, generate
 from tinykit.engine.elf import Elf
+from tinykit.engine.patches import Chooser
 from tinykit.explore._listing import INSTRUCTION_KINDS, Assembly, CSource
 from tinykit.explore.explorer import Tick, quiet
 from tinykit.plots.memory import Life, lives
 from tinykit.targets.microcontroller import sample_inputs
 
 if TYPE_CHECKING:
-    from tinykit.engine import Options, Program
+    from tinykit.engine import Options
+    from tinykit.engine.patches import Choice
     from tinykit.graph.ir import Graph
+
+
+#: the patches, or none, of the smallest arena
+SMALLEST = (0, "smallest")
 
 
 @dataclass(frozen=True)
 class Techniques:
-    """What is on: the engine's options, and patches as (strips, what of their overlap) or None."""
+    """What is on: the engine's options, and patches: None, (strips, halo) or `SMALLEST`."""
 
     options: Options
     patches: tuple[int, str] | None = None
@@ -65,6 +72,7 @@ class Built:
     steps : names of the functions in the order in which they run
     tensors : the arena's plan, by steps
     exact : whether the outputs were the reference interpreter's
+    patches : which ops work in strips, in words
     recomputed : multiply-accumulates done twice, as a share of all; counted
     """
 
@@ -80,6 +88,7 @@ class Built:
     stack_bytes: int
     flash_bytes: int
     exact: bool
+    patches: str = ""
     recomputed: float = 0.0
 
     @property
@@ -95,8 +104,8 @@ def build(whole: Graph, core: str, techniques: Techniques, tick: Tick = quiet) -
     TinykitError
         The engine lacks an op, or the model's scales are out of range; names the layer.
     """
-    program, origin = arranged(whole, core, techniques)
-    graph = program.graph
+    choice = arranged(whole, core, techniques)
+    program, origin, graph = choice.program, choice.origin, choice.program.graph
     sources = generate(program)
     tick(None, "compiling")
     sample = sample_inputs(graph)
@@ -151,46 +160,29 @@ def build(whole: Graph, core: str, techniques: Techniques, tick: Tick = quiet) -
         stack_bytes=run.ram.stack,
         flash_bytes=run.flash.total,
         exact=bool(exact),
-        recomputed=max(graph.macs / max(whole.macs, 1) - 1, 0.0),
+        patches="" if choice.patched is None else str(choice.patched.patches),
+        recomputed=graph.macs / max(whole.macs, 1) - 1,
     )
 
 
-def arranged(whole: Graph, core: str, techniques: Techniques) -> tuple[Program, list[int]]:
-    """The program, and for each of its graph's ops the op of `whole` that it belongs to."""
+def arranged(whole: Graph, core: str, techniques: Techniques) -> Choice:
+    """The program, and the patches in it.
+
+    Raises
+    ------
+    TinykitError
+        No part of the network can be computed in these patches.
+    """
+    chooser = Chooser(whole, core, techniques.options)
     if techniques.patches is None:
-        return arrange(whole, core, techniques.options), list(range(len(whole.ops)))
-    graph, origin = in_patches(whole, core, techniques)
-    return arrange(graph, core, techniques.options), origin
+        return chooser.whole
+    if techniques.patches == SMALLEST:
+        return chooser.smallest()
+    return chooser.apply(*techniques.patches)
 
 
-def _computes(whole: Graph, graph: Graph, origin: list[int], layer: int) -> int:
+def _computes(whole: Graph, graph: Graph, origin: Sequence[int], layer: int) -> int:
     """The first op that does the layer's own work; strips are cut and joined beside it."""
     ours = [p for p, of in enumerate(origin) if of == layer]
     same = [p for p in ours if graph.ops[p].kind == whole.ops[layer].kind]
     return (same or ours)[0]
-
-
-def in_patches(whole: Graph, core: str, techniques: Techniques) -> tuple[Graph, list[int]]:
-    """The graph with its head in strips of rows: of all regions, the one with the smallest arena.
-
-    As it is where no region saves anything.
-    """
-    from tinykit.engine.patches.extent import kept, recomputed
-    from tinykit.engine.patches.region import regions, useful
-    from tinykit.engine.patches.rewrite import in_strips
-
-    assert techniques.patches is not None
-    strips, halo = techniques.patches
-    best = whole, list(range(len(whole.ops)))
-    smallest = arrange(whole, core, techniques.options).plan.arena_bytes
-    for region in regions(whole):
-        if not useful(region):
-            continue
-        along = region.results[0]
-        rows = -(-region.rows(along) // strips)
-        extents = recomputed(region, strips) if halo == "recompute" else kept(region, along, rows)
-        made = in_strips(region, extents, halo == "keep")
-        size = arrange(made[0], core, techniques.options).plan.arena_bytes
-        if size < smallest:
-            best, smallest = made, size
-    return best

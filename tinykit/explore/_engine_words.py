@@ -59,14 +59,10 @@ def _memory(built: Built, plain: Built) -> str:
 def _strips(techniques: Techniques, built: Built) -> list[str]:
     if techniques.patches is None:
         return []
-    if len(built.steps) <= len(built.layers) and not built.recomputed:
-        return ["Patches: no strips make this network's arena smaller, so there are none."]
-    if built.recomputed:
-        return [
-            f"Patches: {built.recomputed:.1%} of the multiply-accumulates are done twice, for rows "
-            "that two strips need (counted)."
-        ]
-    return ["Patches: rows that two strips need are kept, so nothing is computed twice (counted)."]
+    if not built.patches:
+        return ["Patches: none; the arena is smallest without."]
+    twice = f", {built.recomputed:.1%} of all multiply-accumulates" if built.recomputed else ""
+    return [f"Patches: {built.patches}{twice} (counted)."]
 
 
 def _idle(core: str, chosen: Techniques, techniques: Techniques) -> list[str]:

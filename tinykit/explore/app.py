@@ -47,7 +47,12 @@ _INDEX = """{{% extends "page.html" %}}
 {{% block title %}}tinykit{{% endblock %}}
 {{% block body %}}
 <h1>tinykit</h1>
-<ul style="line-height: 1.6; padding-left: 1.2em">
+<style>
+li {{ line-height: 1.6; margin-bottom: 0.6em; }}
+li a {{ color: #0072B2; text-decoration: underline; font-size: 120%; }}
+li a:focus-visible {{ outline: 3px solid #0072B2; outline-offset: 1px; }}
+</style>
+<ul style="padding-left: 1.2em">
 {}
 </ul>
 {{% endblock %}}

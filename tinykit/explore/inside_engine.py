@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from tinykit.engine import PLAIN, Options
-from tinykit.explore._engine_build import Built, Step, Techniques, build
+from tinykit.explore._engine_build import SMALLEST, Built, Step, Techniques, build
 from tinykit.explore._engine_words import words
 from tinykit.explore.explorer import Choice, Control, Explorer, File, Settings, Tick, Upload, quiet
 from tinykit.graph.errors import TinykitError
@@ -42,13 +42,14 @@ _CORES = (
 )
 #: cores without instructions that multiply two halfwords at once
 _NO_SIMD = ("cortex-m0plus", "cortex-m3")
-#: setting → (strips, what becomes of the rows that two need), and what people read
+#: setting → (strips, what becomes of the rows that two share), and what people read
 _PATCHES = {
     "none": (None, "none"),
     "recompute-2": ((2, "recompute"), "2 strips, overlap recomputed"),
     "recompute-4": ((4, "recompute"), "4 strips, overlap recomputed"),
     "keep-2": ((2, "keep"), "2 strips, overlap kept"),
     "keep-4": ((4, "keep"), "4 strips, overlap kept"),
+    "smallest": (SMALLEST, "what makes the smallest arena"),
 }
 _ON_OFF = ((True, "on"), (False, "off"))
 #: the knobs that are options of the engine
@@ -151,13 +152,17 @@ class InsideEngine(Explorer[Inside]):
         )  # fmt: skip
 
     def prepare(self, settings: Settings, tick: Tick) -> None:
-        """Build what one turn of a knob that stands for a technique leads to."""
+        """Build what one turn of a knob that stands for a technique leads to.
+
+        But for the smallest arena, which can take many seconds to find.
+        """
         graph = self._graph(settings, tick)
         for control in self.controls:
             if isinstance(control, Choice) and control.name in (*_TECHNIQUES, "patches"):
                 for value in control.values:
-                    near = {**settings, control.name: value}
-                    self._program(near, graph, effective(near), None, "", tick)
+                    if value != "smallest":
+                        near = {**settings, control.name: value}
+                        self._program(near, graph, effective(near), None, "", tick)
 
     def _key(self, settings: Settings) -> str:
         file = settings.get("file")

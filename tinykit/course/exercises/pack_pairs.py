@@ -71,7 +71,9 @@ def _variant(
 
 def _cases() -> list[tuple[Any, ...]]:
     rng = np.random.default_rng(4)
-    made = [(np.int8([1, -2, 3, -4]), np.int8([5, 6, -7, -8]))]
+    made: list[tuple[Any, ...]] = [
+        (np.array([1, -2, 3, -4], np.int8), np.array([5, 6, -7, -8], np.int8))
+    ]
     for taps in (10, 32):
         made.append(tuple(rng.integers(-127, 128, taps).astype(np.int8) for _ in range(2)))
     return made
