@@ -138,6 +138,10 @@ def test_tune_shows_and_writes_the_best_schedules(model: Path, tmp_path: Path) -
     found = json.loads(done.stdout)
     assert {layer["key"] for layer in found["layers"]} == set(rows["schedules"])
     assert all(len(layer["trials"]) >= layer["offered"] > 0 for layer in found["layers"])
+    done = run("tune", model, "--objective", "cycles", "--board", "stm32l4r5", "--json")
+    slow = {layer["key"]: layer["cycles"] for layer in json.loads(done.stdout)["layers"]}
+    assert all(slow[layer["key"]] > layer["cycles"] for layer in found["layers"])
+    assert_one_line(run("tune", model, "--board", "stm32l4"), "stm32l4r5")
     assert_one_line(run("tune", model, "--core", "m0+", "--objective", "cycles"), "cortex-m4 only")
 
 
