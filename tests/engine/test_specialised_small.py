@@ -10,7 +10,9 @@ import pytest
 
 from tests.engine.specialised_cases import check, served
 from tests.pointwise_cases import ACTIVATIONS, Branches, Case
-from tinykit.graph import Quantization
+from tinykit.engine import MemoryPlan, arrange
+from tinykit.graph import Graph, GraphBuilder, Quantization
+from tinykit.graph.fixedpoint import out_size
 
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 needs_gcc = pytest.mark.skipif(
@@ -91,6 +93,67 @@ def test_pools_on_this_machine(core: str) -> None:
 def test_pools_emulated(core: str, toolchain: str) -> None:
     graph, feeds = pools()
     check(graph, [feeds], core, emulated=True, toolchain=toolchain)
+
+
+@functools.cache
+def others() -> Case:
+    """mul on every pair of stored values and odd sizes; largest of windows, padded or not."""
+    b = Branches("others", 6)
+    pairs = np.indices((256, 256)).reshape(2, -1).astype(np.uint8).view(np.int8)
+    for number in range(16):
+        shape = (1, 256, 256) if number < 3 else [(1, 1), (3, 7, 1, 5), (1, 42)][number % 3]
+        a, c = b.quant("int8"), b.quant("int8")
+        largest = float(a.scale[0]) * float(c.scale[0])
+        out = Quantization.per_tensor(largest * b.scale(1.5, 300), b.zero("int8"))
+        feeds = [p.reshape(shape) for p in pairs] if number < 3 else [
+            b.random(shape, "int8"), b.random(shape, "int8")
+        ]  # fmt: skip
+        inputs = [b.feed(f, "int8", q) for f, q in zip(feeds, (a, c), strict=True)]
+        b.op("mul", inputs, shape, "int8", out, fused_activation_function=ACTIVATIONS[number % 4])
+    windows = [(8, 8, 16, 2, 2, 2, 2), (9, 7, 5, 3, 3, 1, 1), (6, 9, 3, 3, 2, 2, 3),
+               (1, 1, 1, 1, 1, 1, 1), (5, 5, 8, 5, 5, 1, 1), (4, 3, 6, 2, 3, 1, 1), (7, 7, 4, 3, 3, 2, 2)]  # fmt: skip
+    for number, (h, w, c, window_h, window_w, stride_h, stride_w) in enumerate(windows):
+        for padding in ("valid", "same"):
+            quant = b.quant("int8")
+            shape = (1, out_size(h, window_h, stride_h, padding, 1),
+                     out_size(w, window_w, stride_w, padding, 1), c)  # fmt: skip
+            b.op("max_pool_2d", [b.feed(b.random((1, h, w, c), "int8"), "int8", quant)], shape,
+                 "int8", quant, padding=padding, filter_height=window_h, filter_width=window_w,
+                 stride_h=stride_h, stride_w=stride_w,
+                 fused_activation_function=ACTIVATIONS[number % 4])  # fmt: skip
+    return b.finish()
+
+
+def test_others_on_this_machine() -> None:
+    graph, feeds = others()
+    assert all(served(graph, "cortex-m4"))
+    check(graph, [feeds], "cortex-m4")
+
+
+@pytest.mark.parametrize(("core", "toolchain"), EMULATED[2:])
+def test_others_emulated(core: str, toolchain: str) -> None:
+    graph, feeds = others()
+    check(graph, [feeds], core, emulated=True, toolchain=toolchain)
+
+
+def test_a_pool_over_its_own_input() -> None:
+    """One after the other in one memory: padded windows reach back behind the pixel."""
+    rng = np.random.default_rng(9)
+    b = GraphBuilder("pools in place")
+    quant = Quantization.per_tensor(0.1, 3)
+    x = b.input("x", (1, 9, 8, 6), "int8", quant)
+    for window, stride in ((3, 1), (2, 1), (3, 2)):
+        _, h, w, c = b.tensors[x].shape
+        shape = (1, -(-h // stride), -(-w // stride), c)
+        x = b.op("max_pool_2d", [x], shape, "int8", quant, padding="same", filter_height=window,
+                 filter_width=window, stride_h=stride, stride_w=stride)  # fmt: skip
+    graph = b.finish([x])
+    assert plan_of(graph, "cortex-m4").arena_bytes < 2 * 9 * 8 * 6
+    check(graph, [[rng.integers(-128, 128, (1, 9, 8, 6), dtype=np.int8)]], "cortex-m4")
+
+
+def plan_of(graph: Graph, core: str) -> MemoryPlan:
+    return arrange(graph, core).plan
 
 
 def test_what_sixteen_bits_cannot_sum_is_left_to_the_plain_kernel() -> None:

@@ -157,6 +157,21 @@ TK_INLINE int32_t tk_smmla(int32_t a, int32_t b, int32_t c)
     return r;
 }
 
+/* byte by byte, as signed numbers: the larger, the smaller */
+TK_INLINE uint32_t tk_max8x4(uint32_t a, uint32_t b)
+{
+    uint32_t r;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(r) : "r"(a), "r"(b) : "cc");
+    return r;
+}
+
+TK_INLINE uint32_t tk_min8x4(uint32_t a, uint32_t b)
+{
+    uint32_t r;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(r) : "r"(a), "r"(b) : "cc");
+    return r;
+}
+
 #undef TK_ONE
 #undef TK_TWO
 #undef TK_MAC
@@ -265,6 +280,22 @@ TK_INLINE uint32_t tk_pkhbt(uint32_t a, uint32_t b)
 TK_INLINE uint32_t tk_pkhtb(uint32_t a, uint32_t b)
 {
     return (a & 0xFFFF0000u) | (b >> 16);
+}
+
+/* byte by byte, as signed numbers: the larger, the smaller */
+TK_INLINE uint32_t tk_max8x4(uint32_t a, uint32_t b)
+{
+    uint32_t r = 0;
+    for (int i = 0; i < 32; i += 8) {
+        const uint32_t x = (a >> i) & 0xFF, y = (b >> i) & 0xFF;
+        r |= ((int8_t)x > (int8_t)y ? x : y) << i;
+    }
+    return r;
+}
+
+TK_INLINE uint32_t tk_min8x4(uint32_t a, uint32_t b)
+{
+    return ~tk_max8x4(~a, ~b);
 }
 
 /* high word of a * b, rounded half up */
