@@ -68,7 +68,8 @@ class ColumnsWriter:
     """C of a convolution or fully connected layer, `pixels` at a time.
 
     Subclasses write the function that computes all channels of some pixels, with parameters
-    ``from`` (the inputs, `Columns.pitch` apart), ``to`` and ``pixels``.
+    ``from`` (the inputs, `Columns.pitch` apart), ``to``, ``pixels``, ``w`` and ``k`` (`tables`);
+    layers of one shape share it.
     """
 
     #: functions that copy and fill bytes
@@ -82,28 +83,33 @@ class ColumnsWriter:
         """The body of that function."""
         raise NotImplementedError
 
+    def tables(self) -> tuple[str, str]:
+        """Names of the arrays with the weights (int8) and with what else channels need (int32)."""
+        raise NotImplementedError
+
     def lines(self) -> Iterator[str]:
         columns, channels = self.columns, self.layer.channels
         block = self.ctx.function(
             "pixels",
-            "const int8_t *from, int8_t *to, int32_t pixels",
+            "const int8_t *from, int8_t *to, int32_t pixels, const int8_t *w, const int32_t *k",
             "\n".join(self.function()) + "\n",
             f"{channels} channels of pixels of {columns.length} inputs",
         )
+        tables = ", ".join(self.tables())
         whole, rest = divmod(columns.count, self.pixels)
         if columns.direct:
             if whole > 1:
                 yield f"for (int32_t n = 0; n < {whole}; n++) {{"
-                yield f"    {block}(in, out, {self.pixels});"
+                yield f"    {block}(in, out, {self.pixels}, {tables});"
                 yield f"    in += {self.pixels * columns.pitch};"
                 yield f"    out += {self.pixels * channels};"
                 yield "}"
             else:
-                yield f"{block}(in, out, {self.pixels});"
+                yield f"{block}(in, out, {self.pixels}, {tables});"
             if rest:
                 move = f" + {self.pixels * columns.pitch}" if whole == 1 else ""
                 out = f" + {self.pixels * channels}" if whole == 1 else ""
-                yield f"{block}(in{move}, out{out}, {rest});"
+                yield f"{block}(in{move}, out{out}, {rest}, {tables});"
             return
         yield "int8_t *const columns = (int8_t *)scratch;"
         yield f"for (int32_t row = 0; row < {columns.rows}; row++) {{"
@@ -117,7 +123,7 @@ class ColumnsWriter:
         yield f"        for (int32_t n = first; n < first + pixels; n++, to += {columns.pitch}) {{"
         yield from ("            " + line for line in self._copy())
         yield "        }"
-        yield f"        {block}(columns, out, pixels);"
+        yield f"        {block}(columns, out, pixels, {tables});"
         yield f"        out += pixels * {channels};"
         yield "    }"
         yield "}"

@@ -65,12 +65,13 @@ class _Writer(ColumnsWriter):
         rounds = (self.columns.full - 1) // 4 if schedule["rolled"] else 0
         self.dot = f"{rounds}, {self.columns.full}, {self.columns.left}"
 
+    def tables(self) -> tuple[str, str]:
+        return self._weights(), way.table(self.layer, self.ctx)
+
     def function(self) -> Iterator[str]:
         """All channels of some pixels."""
         channels = self.layer.channels
         blocks, rest = divmod(channels, way.BLOCK)
-        yield f"const int8_t *w = {self._weights()};"
-        yield f"const int32_t *k = {way.table(self.layer, self.ctx)};"
         yield from way.limits(self.layer)
         size = 4 * LANES * (self.columns.full + (self.columns.left > 0))
         if blocks:
