@@ -247,11 +247,13 @@ function drawBars(trace, spans, color, X, Y, size) {
         `opacity="${at(trace.marker?.opacity, i) ?? trace.opacity ?? 1}" ` +
         `stroke="${at(edge.color, i) ?? "none"}" stroke-width="${at(edge.width, i) ?? 0}"` +
         (tip ? ` data-tip="${escapeText(tip)}"` : "") + "/>";
-      const text = trace.textposition !== "none" && at(trace.text, i);
+      let text = trace.textposition !== "none" && at(trace.text, i);
       if (text) {
         const inside = trace.textposition === "inside" || trace.textposition === "auto";
-        const fits = textWidth(text, size) < w - 4 && h > size;
-        if (!inside || fits) {
+        const fits = (words) => textWidth(words, size) < w - 4 && h > size;
+        // a name before a colon does where name and number are too wide
+        if (inside) text = [text, String(text).split(":")[0]].find(fits);
+        if (text) {
           const tx = inside ? x + w / 2 : flat ? x + w + 4 : x + w / 2;
           const ty = inside || flat ? y + h / 2 + size / 3 : y - 4;
           const ink = inside ? trace.textfont?.color ?? "#fff" : trace.textfont?.color ?? "currentColor";

@@ -96,10 +96,14 @@ function render({ model, el }) {
       // reachable by keyboard: it scrolls
       const listing = element("pre", "", panel, { tabindex: "0" });
       listing.textContent = text;
-      // to the first marked line, a few lines of what comes before in sight
-      const lines = text.split("\n"), marked = lines.findIndex((line) => line.includes("▌"));
-      if (marked > 8) listing.scrollTop = ((marked - 4) / lines.length) * listing.scrollHeight;
+      scrollToMark(listing);
     }
+  };
+
+  /** To the first marked line, with a few of those before it in sight. */
+  const scrollToMark = (listing) => {
+    const lines = listing.textContent.split("\n"), marked = lines.findIndex((line) => line.includes("▌"));
+    if (marked > 8) listing.scrollTop = ((marked - 4) / lines.length) * listing.scrollHeight;
   };
 
   const draw = () => {
@@ -124,6 +128,8 @@ function render({ model, el }) {
   let width = 0;
   const resized = new ResizeObserver(() => {
     if (el.clientWidth && el.clientWidth !== width) {
+      // what was drawn before there was room had no place to scroll to
+      if (!width) panels.querySelectorAll("pre").forEach(scrollToMark);
       width = el.clientWidth;
       drawFigures(true);
     }
