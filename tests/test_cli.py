@@ -168,6 +168,25 @@ def test_compile_names_missing_ops_and_writes_nothing(
     assert not (tmp_path / "c").exists()
 
 
+def test_tune_shows_and_writes_the_best_schedules(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "new" / "cortex-m4.json"
+    done = run("tune", model, "--objective", "cycles", "--budget", 2, "--out", table)
+    assert done.returncode == 0, done.stderr
+    assert "cycles (modelled)" in done.stdout
+    rows = json.loads(table.read_text())
+    assert rows["made_with"]["objective"] == "cycles"
+    done = run("tune", model, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {layer["key"] for layer in found["layers"]} == set(rows["schedules"])
+    assert all(len(layer["trials"]) >= layer["offered"] > 0 for layer in found["layers"])
+    done = run("tune", model, "--objective", "cycles", "--board", "stm32l4r5", "--json")
+    slow = {layer["key"]: layer["cycles"] for layer in json.loads(done.stdout)["layers"]}
+    assert all(slow[layer["key"]] > layer["cycles"] for layer in found["layers"])
+    assert_one_line(run("tune", model, "--board", "stm32l4"), "stm32l4r5")
+    assert_one_line(run("tune", model, "--core", "m0+", "--objective", "cycles"), "cortex-m4 only")
+
+
 def test_mistakes_get_one_line(model: Path, tmp_path: Path) -> None:
     assert_one_line(run("profile", model, "--target", "stm32f4461"), "stm32f446", "closest")
     assert_one_line(run("profile", "absent.tflite"), "absent.tflite: No such file")

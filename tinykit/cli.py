@@ -156,12 +156,15 @@ def cmd_compile(args: argparse.Namespace) -> int:
 def cmd_tune(args: argparse.Namespace) -> int:
     from tinykit.graph.fileio import load
     from tinykit.search import tune
+    from tinykit.targets import load as load_board
 
     with progress_bar(args.json) as progress:
         graphs = [load(path) for path in args.model]
+        board = load_board(args.board) if args.board else None
         tuning = tune(
-            graphs, args.core, args.toolchain, progress=progress,
+            graphs, board.core.name if board else args.core, args.toolchain, progress=progress,
             objective=args.objective, budget=args.budget,
+            flash=board.flash_timing if board else None,
         )  # fmt: skip
     if args.out:
         tuning.write(Path(args.out))
@@ -306,6 +309,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("tune", cmd_tune, "search the fastest kernel schedule for each layer of models")
     sub.add_argument("model", nargs="+", help=".tflite files")
     sub.add_argument("--core", default="cortex-m4", help="Cortex-M core (default %(default)s)")
+    sub.add_argument("--board", help="in place of the core: a board, whose flash counts in cycles")
     sub.add_argument("--toolchain", default="zig", help="zig or gcc (default %(default)s)")
     sub.add_argument("--objective", default="instructions", help="or cycles (default %(default)s)")
     sub.add_argument(

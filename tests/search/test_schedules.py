@@ -14,6 +14,7 @@ from tests.search.conftest import Toy, relus
 from tinykit.engine import Options, arrange, emulate
 from tinykit.engine.arrange import read_table
 from tinykit.engine.cores import find_core
+from tinykit.engine.flash import FlashTiming
 from tinykit.engine.schedule import NONE, Schedule
 from tinykit.graph import TinykitError
 from tinykit.search import CostModel, Trial, tune
@@ -222,6 +223,19 @@ def test_cycles_can_be_what_counts(toy: Toy) -> None:
                   options=by_cycles.options(Options(use_table=False)))  # fmt: skip
     assert run.cycles is not None
     assert abs(sum(c.middle for c in run.cycles) / choice.cycles - 1) < 0.1
+
+
+def test_waits_for_flash_are_part_of_the_cycles(toy: Toy) -> None:
+    """Written out, 1,500 turns are 30 KB of code that no cache of 1 KB holds: few instructions,
+    and slow on a board."""
+    toy.knobs = [{"step": 1500}, {"step": 4}]
+    graph, slow = relus(1500), FlashTiming(8, 8, 1024, 256)
+    by_count = only(tune(graph))
+    by_cycles = only(tune(graph, objective="cycles"))
+    on_board = only(tune(graph, objective="cycles", flash=slow))
+    assert [c.best["step"] for c in (by_count, by_cycles, on_board)] == [1500, 1500, 4]
+    assert on_board.instructions > by_count.instructions
+    assert on_board.trials[0].cost("cycles") > 2 * by_cycles.trials[0].cost("cycles")
 
 
 def test_the_objective_decides() -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from tinykit.engine.arrange import arrange
 from tinykit.engine.cores import Core, find_core
 from tinykit.engine.cycles import CORES as TIMED
+from tinykit.engine.flash import FlashTiming
 from tinykit.engine.options import Options
 from tinykit.engine.schedule import NONE, Schedule
 from tinykit.graph.errors import TinykitError
@@ -42,6 +43,7 @@ def tune(
     objective: str = "instructions",
     budget: int | None = None,
     model: CostModel | None = None,
+    flash: FlashTiming | None = None,
 ) -> Tuning:
     """Find the schedule of each distinct layer and chain of `graphs` that costs least.
 
@@ -62,6 +64,8 @@ def tune(
         without a table always among them; all by default
     model : ranks schedules where there are more than `budget`; by default one that learns from the
         layers that this search has done before
+    flash : a board's, whose waits are part of the cycles: unrolled code that its caches cannot hold
+        is fast by instructions and slow on the board (`Board.flash_timing`)
 
     Returns
     -------
@@ -80,7 +84,8 @@ def tune(
     options = options or Options()
     graphs = [graphs] if isinstance(graphs, Graph) else list(graphs)
     found = sites(graphs, target, options)
-    store = Store(target, toolchain, options)
+    flash = flash if target.name in TIMED else None
+    store = Store(target, toolchain, options, flash)
     choices: dict[str, Choice] = {}
     counted = 0
     for number, site in enumerate(found):
@@ -91,7 +96,7 @@ def tune(
         if budget is not None and len(wanted) > budget:
             learned = model or CostModel.fit(_tried(choices), objective)
             wanted = shortlist(site, default, learned, budget)
-        trials, fresh = measure(site, wanted, target, toolchain, options, store)
+        trials, fresh = measure(site, wanted, target, toolchain, options, store, flash)
         counted += fresh
         choices[site.key] = choose(site, trials, choices, default, objective)
     if progress is not None:
@@ -116,6 +121,7 @@ def measure(
     toolchain: str,
     options: Options,
     store: Store,
+    flash: FlashTiming | None = None,
 ) -> tuple[tuple[Trial, ...], int]:
     """A trial for each of `schedules`, from the store where it has them; how many it had not.
 
@@ -125,7 +131,8 @@ def measure(
     known = store.get(site.key)
     fresh = [schedule for schedule in wanted if schedule not in known]
     if fresh:
-        known |= {trial.schedule: trial for trial in count(site, fresh, core, toolchain, options)}
+        counted = count(site, fresh, core, toolchain, options, flash)
+        known |= {trial.schedule: trial for trial in counted}
         store.put(site.key, list(known.values()))
     return tuple(known[schedule] for schedule in wanted), len(fresh)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tinykit.engine.build import toolchain_version
 from tinykit.engine.cores import Core
+from tinykit.engine.flash import FlashTiming
 from tinykit.engine.options import Options
 from tinykit.engine.schedule import Schedule
 from tinykit.folders import cache_dir
@@ -34,10 +35,14 @@ class Store:
     engine's sources or other options never meet its counts.
     """
 
-    def __init__(self, core: Core, toolchain: str, options: Options) -> None:
+    def __init__(
+        self, core: Core, toolchain: str, options: Options, flash: FlashTiming | None = None
+    ) -> None:
         techniques = (options.simd, options.unroll, options.in_place)
         version = toolchain_version(toolchain)
-        self._base = repr((FORMAT, core.name, toolchain, version, techniques, engine_version()))
+        self._base = repr(
+            (FORMAT, core.name, toolchain, version, techniques, flash, engine_version())
+        )
 
     def path(self, key: str) -> Path:
         """The file for a site's key."""

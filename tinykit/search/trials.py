@@ -14,6 +14,7 @@ from tinykit.engine.cores import Core
 from tinykit.engine.cycles import NOTHING
 from tinykit.engine.elf import Elf
 from tinykit.engine.emulator import Emulation, emulate_many
+from tinykit.engine.flash import FlashTiming
 from tinykit.engine.kernel import KERNELS
 from tinykit.engine.options import Options
 from tinykit.engine.plan import plan
@@ -37,8 +38,8 @@ class Trial:
     instructions : of one inference of the layer alone, counted on random input
     arena : bytes for the layer's inputs, outputs and scratch memory
     flash : bytes of its code and constants; kernels that it shares with others are left out
-    cycles : of the same inference, modelled (`tinykit.engine.cycles`); None on cores whose
-        instruction timings are not published
+    cycles : of the same inference, modelled (`tinykit.engine.cycles`), with waits for flash where a
+        board's was given; None on cores whose instruction timings are not published
     error : "" for a schedule that works; else why it does not, or that an output differs
     """
 
@@ -72,7 +73,12 @@ class Trial:
 
 
 def count(
-    site: Site, schedules: Sequence[Schedule], core: Core, toolchain: str, options: Options
+    site: Site,
+    schedules: Sequence[Schedule],
+    core: Core,
+    toolchain: str,
+    options: Options,
+    flash: FlashTiming | None = None,
 ) -> list[Trial]:
     """Build and run each schedule of a site; the reference interpreter says what is right.
 
@@ -84,7 +90,7 @@ def count(
     found: list[Trial] = []
     for start in range(0, len(schedules), BATCH):
         batch = list(schedules[start : start + BATCH])
-        found += _count(site, batch, core, toolchain, options, inputs, expected)
+        found += _count(site, batch, core, toolchain, options, inputs, expected, flash)
     for trial in found:
         if not trial.ok:
             log.error("schedule %s of %s is rejected: %s", trial.schedule, site.key, trial.error)
@@ -123,11 +129,15 @@ def _count(
     options: Options,
     inputs: list[list[np.ndarray]],
     expected: list[list[np.ndarray]],
+    board_flash: FlashTiming | None,
 ) -> list[Trial]:
     """All in one image; where that fails, in halves, down to the schedule that is to blame."""
     try:
         programs = [program(site, schedule, core, options) for schedule in schedules]
-        runs = emulate_many(programs, [inputs] * len(programs), core.name, toolchain, timing=True)
+        runs = emulate_many(
+            programs, [inputs] * len(programs), core.name, toolchain, timing=True,
+            board_flash=board_flash,
+        )  # fmt: skip
     except MissingToolError:
         raise
     except TinykitError as error:
@@ -137,7 +147,7 @@ def _count(
         return [
             trial
             for part in (schedules[:half], schedules[half:])
-            for trial in _count(site, part, core, toolchain, options, inputs, expected)
+            for trial in _count(site, part, core, toolchain, options, inputs, expected, board_flash)
         ]
     sizes = _flash_by_prefix(Elf(runs[0].elf), len(runs))
     return [
@@ -155,7 +165,9 @@ def _judge(
         for a, b in zip(want, have, strict=True)
     )
     error = f"{wrong} outputs differ from the reference interpreter's" if wrong else ""
-    cycles = None if run.cycles is None else sum(run.cycles, NOTHING).middle
+    cycles = None
+    if run.cycles is not None:
+        cycles = sum([*run.cycles, *(run.waits or [])], NOTHING).middle
     return Trial(schedule, int(run.instructions or 0), run.ram.arena, flash, error, cycles)
 
 
