@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tinykit.folders import cache_dir
 
-#: builds kept; the least recently used go first
-KEEP = 400
+#: builds kept (some tens of KB each); the least recently used go first. A search over schedules and
+#: several processes at once make hundreds while others are in use.
+KEEP = 4000
 
 
 def cached(key: str, suffix: str, make: Callable[[Path], None]) -> Path:

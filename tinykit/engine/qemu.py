@@ -241,9 +241,23 @@ def _start(machine: str, image: Path, sent: bytes, marks: bytes) -> tuple[bytes,
         return raw, counted, done.stderr.decode(errors="replace")
 
 
-@lru_cache(maxsize=1)
 def _plugin() -> Path | None:
-    """The plugin that counts, or None where it cannot be built or QEMU speaks another version."""
+    """The plugin that counts, or None where it cannot be built or QEMU speaks another version.
+
+    Looked up anew for each run: the folder of builds may have been tidied since.
+    """
+    if not _counts():
+        return None
+    try:
+        return compile_host({"qemu_plugin.c": c_source("qemu_plugin.c")})
+    except (MissingToolError, BuildError) as error:
+        log.info("instructions are not counted under QEMU: %s", error)
+        return None
+
+
+@lru_cache(maxsize=1)
+def _counts() -> bool:
+    """Whether this QEMU speaks the version that the plugin is written for."""
     said = subprocess.run(
         [find_qemu(), "--version"], capture_output=True, text=True, timeout=60, check=False
     ).stdout
@@ -251,12 +265,8 @@ def _plugin() -> Path | None:
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     if sys.platform != "linux" or not (5, 0) <= version <= (8, 1):
         log.info("instructions are not counted under QEMU %s", version)
-        return None
-    try:
-        return compile_host({"qemu_plugin.c": c_source("qemu_plugin.c")})
-    except (MissingToolError, BuildError) as error:
-        log.info("instructions are not counted under QEMU: %s", error)
-        return None
+        return False
+    return True
 
 
 def _marks(sources: Sequence[Sources], elf: Elf) -> bytes:
