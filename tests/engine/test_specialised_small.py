@@ -111,7 +111,8 @@ def others() -> Case:
         inputs = [b.feed(f, "int8", q) for f, q in zip(feeds, (a, c), strict=True)]
         b.op("mul", inputs, shape, "int8", out, fused_activation_function=ACTIVATIONS[number % 4])
     windows = [(8, 8, 16, 2, 2, 2, 2), (9, 7, 5, 3, 3, 1, 1), (6, 9, 3, 3, 2, 2, 3),
-               (1, 1, 1, 1, 1, 1, 1), (5, 5, 8, 5, 5, 1, 1), (4, 3, 6, 2, 3, 1, 1), (7, 7, 4, 3, 3, 2, 2)]  # fmt: skip
+               (1, 1, 1, 1, 1, 1, 1), (5, 5, 8, 5, 5, 1, 1),
+               (4, 3, 6, 2, 3, 1, 1), (7, 7, 4, 3, 3, 2, 2)]  # fmt: skip
     for number, (h, w, c, window_h, window_w, stride_h, stride_w) in enumerate(windows):
         for padding in ("valid", "same"):
             quant = b.quant("int8")

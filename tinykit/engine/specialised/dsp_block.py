@@ -18,6 +18,9 @@ from tinykit.engine.codegen import OpContext
 from tinykit.engine.layer import Layer
 from tinykit.engine.specialised.dsp_ends import Ends
 
+#: no more steps are written out without a loop
+WHOLE = 40
+
 
 @dataclass(frozen=True)
 class Walk:
@@ -40,6 +43,19 @@ class Walk:
     def steps(self) -> int:
         """Steps of two taps in a run; the last may have one tap only."""
         return -(-self.run // 2)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where each run begins, in halfwords from a pixel's first."""
+        found = [0]
+        for count, step in self.levels:
+            found = [start + n * step for start in found for n in range(count)]
+        return found
+
+    @property
+    def whole(self) -> bool:
+        """Whether all runs can be written out, without a loop."""
+        return len(self.starts) * self.steps <= WHOLE
 
     @property
     def aligned(self) -> bool:
@@ -133,6 +149,13 @@ class Block:
 
     def _taps(self) -> Iterator[str]:
         levels = [level for level in self.walk.levels if level[0] > 1]
+        if levels and self.steps == 0 and self.walk.whole:
+            yield "const int16_t *x = rows;"
+            steps = self.walk.steps
+            for n, start in enumerate(self.walk.starts):
+                yield from self._written(steps, n * steps, start)
+            yield f"w += {len(self.walk.starts) * steps * self.words};"
+            return
         source = "rows"
         for depth, (count, step) in enumerate(levels):
             pad = "    " * depth
@@ -172,15 +195,17 @@ class Block:
             yield from self._written(rest)
             yield f"w += {rest * self.words};"
 
-    def _written(self, steps: int) -> Iterator[str]:
+    def _written(self, steps: int, first: int = 0, start: int = 0) -> Iterator[str]:
+        """`steps` steps, from word of weights number `first` (for one word a step) and halfword
+        `start` of inputs on."""
         # accumulators pass through TK_ORDER, so that no load of the next step is done before
         twos = steps // 2 if self.wide and self.words == 1 else 0
         for step in range(0, 2 * twos, 2):
-            yield from _braces(self._two_steps(step))
+            yield from _braces(self._two_steps(first + step, start + 2 * step))
         for step in range(2 * twos, steps):
-            yield from _braces(self._step(step))
+            yield from _braces(self._step(first + step, start + 2 * step))
 
-    def _two_steps(self, step: int) -> Iterator[str]:
+    def _two_steps(self, step: int, at: int) -> Iterator[str]:
         yield "uint32_t w0, w1;"
         yield f"TK_LOAD64(w0, w1, w, {4 * step});"
         odd = []
@@ -192,18 +217,18 @@ class Block:
                 odd[n] = f"o{n}"
         for p in range(self.pixels):
             yield f"uint32_t x{p}, z{p};"
-            yield f"TK_LOAD64(x{p}, z{p}, x, {2 * p * self.walk.pixel + 4 * step});"
+            yield f"TK_LOAD64(x{p}, z{p}, x, {2 * (p * self.walk.pixel + at)});"
             yield from self._products(0, p, f"x{p}", "e0", odd[0])
             yield from self._products(0, p, f"z{p}", "e1", odd[1])
             yield self._order(0, p)
 
-    def _step(self, step: int) -> Iterator[str]:
+    def _step(self, step: int, start: int) -> Iterator[str]:
         if self.words > 1:
-            yield from (self._load(p, step) for p in range(self.pixels))
+            yield from (self._load(p, start) for p in range(self.pixels))
         for word in range(self.words):
             at = step * self.words + word
             if self.pixels == 1 and self.words == 1:
-                yield self._load(0, step)
+                yield self._load(0, start)
             if self.wide and word + 1 < self.words and word % 2 == 0:
                 yield f"uint32_t w{word}, w{word + 1};"
                 yield f"TK_LOAD64(w{word}, w{word + 1}, w, {4 * at});"
@@ -224,7 +249,7 @@ class Block:
                 odd = f"o{word}"
             for p in range(self.pixels):
                 if self.words == 1 and self.pixels > 1:
-                    yield self._load(p, step)
+                    yield self._load(p, start)
                 yield from self._products(word, p, f"x{p}", f"e{word}", odd)
                 yield self._order(word, p)
 
@@ -237,8 +262,8 @@ class Block:
         kept = [self._names(word, which)[pixel] for which in self._kinds]
         return f"TK_ORDER{len(kept)}({', '.join(kept)});"
 
-    def _load(self, pixel: int, step: int) -> str:
-        offset = pixel * self.walk.pixel + 2 * step
+    def _load(self, pixel: int, start: int) -> str:
+        offset = pixel * self.walk.pixel + start
         at = f"x + {offset}" if offset else "x"
         return f"const uint32_t x{pixel} = tk_load32({at});"
 

@@ -17,15 +17,13 @@ from tinykit.engine.kernel import Kernel, Layers, Needs, register
 from tinykit.engine.layer import Layer
 from tinykit.engine.options import Options
 from tinykit.engine.schedule import Schedule
-from tinykit.engine.specialised.dsp_block import Block, Walk, stream
+from tinykit.engine.specialised.dsp_block import WHOLE, Block, Walk, stream
 from tinykit.engine.specialised.dsp_ends import Ends
 from tinykit.engine.specialised.dsp_gather import Rows, Windows
 from tinykit.engine.specialised.leaving import has_dsp
 
 #: pixels and words of weights (two channels each) whose sums fit into the registers side by side
 SHAPES = ((4, 1), (3, 1), (2, 2), (2, 1), (1, 4), (1, 2), (1, 1))
-#: longer runs of steps are never written out whole
-WHOLE = 40
 #: loads reach this many bytes beyond a pointer
 REACH = 4095
 #: and loads of two words
@@ -55,7 +53,7 @@ class DspConv(Kernel):
             walk = source(layer, ends).walk(pixels)
             written = [0, 8] if 8 < walk.steps <= WHOLE else [16, 8] if walk.steps > WHOLE else [0]
             for steps in written if options.unroll else [1]:
-                if 2 * (pixels - 1) * walk.pixel + 4 * (steps or walk.steps) > REACH:
+                if _reach(walk, pixels, steps) > REACH:
                     continue
                 wide = _goes_wide(walk, pixels, words, steps)
                 found.append(
@@ -75,13 +73,29 @@ class DspConv(Kernel):
         return "\n".join(_Writer(layer, schedule, ctx).lines()) + "\n"
 
 
+def _reach(walk: Walk, pixels: int, steps: int) -> int:
+    """Bytes from a pointer to inputs to the end of what is read by it."""
+    at_once = 2 * (steps or walk.steps)
+    if steps == 0 and walk.whole:
+        at_once += walk.starts[-1]
+    return 2 * ((pixels - 1) * walk.pixel + at_once)
+
+
 def _goes_wide(walk: Walk, pixels: int, words: int, steps: int) -> bool:
     """Whether words can be loaded two at a time, and the registers hold them."""
     at_once = steps or walk.steps
+    if steps == 0 and walk.whole:
+        at_once *= len(walk.starts)
+    if 4 * words * at_once > WIDE_REACH:
+        return False
     if words > 1:
-        return pixels * words <= 4 and 4 * words * at_once <= WIDE_REACH
-    last = 2 * (pixels - 1) * walk.pixel + 4 * at_once
-    return pixels <= 3 and walk.aligned and walk.steps > 1 and last <= WIDE_REACH
+        return pixels * words <= 4
+    return (
+        pixels <= 3
+        and walk.aligned
+        and walk.steps > 1
+        and _reach(walk, pixels, steps) <= WIDE_REACH
+    )
 
 
 def serves(layer: Layer) -> bool:
@@ -135,7 +149,9 @@ def cost(layer: Layer, ends: Ends, schedule: Schedule) -> float:
         if schedule["wide"]:
             loads = loads / 2 if words == 1 else words // 2 + words % 2 + pixels
         step = (2 - ends.raw) * words + loads + 2 * pixels * words
-        loops = walk.steps / (schedule["steps"] or walk.steps) * 4
+        loops = walk.steps / (schedule["steps"] or walk.steps) * 4.0
+        if schedule["steps"] == 0 and walk.whole:
+            loops = 0
         runs = layer.weights.size // layer.channels // walk.run
         leave = 2 * words * (3 + 5.5 * pixels) + 12
         return channels / 2 / words * (

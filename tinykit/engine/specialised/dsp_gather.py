@@ -139,9 +139,9 @@ class Windows:
         in_h, in_w, c = layer.in_hwc
         dilation = layer.dilations[0]
         zero = (layer.in_zero + 128) << self.times
+        times_c = f" * {c}" if c > 1 else ""
         move = f"row += {dilation}, x += {pitch}"
         yield f"for (int32_t r = 0; r < {layer.window[0]}; r++, {move}) {{"
-        yield f"    const int8_t *from = in + (row * {in_w} + column) * {c};"
         yield "    int16_t *to = x;"
         yield f"    int32_t before = column < 0 ? -column : 0, after = column - {in_w - columns};"
         yield f"    if (row < 0 || row >= {in_h} || before > {columns})"
@@ -149,25 +149,28 @@ class Windows:
         yield f"    const int32_t most = {columns} - before;"
         yield "    after = after < 0 ? 0 : after > most ? most : after;"
         yield "    int32_t inside = most - after;"
-        yield f"    for (int32_t n = before * {c}; n > 0; n--)"
+        at = f"(row * {in_w} + column + before){times_c}"
+        yield f"    const int8_t *from = in + (inside > 0 ? {at} : 0);"
+        yield f"    for (int32_t n = before{times_c}; n > 0; n--)"
         yield f"        *to++ = {zero};"
-        yield f"    from += before * {c};"
         if self.in_fours:
             written = math.gcd(c // 4, WRITTEN_OUT)
-            yield f"    for (int32_t n = inside * {c // 4 // written}; n > 0; n--) {{"
+            turns = f" * {c // 4 // written}" if c > 4 * written else ""
+            yield f"    for (int32_t n = inside{turns}; n > 0; n--) {{"
             for n in range(written):
                 at = f" + {4 * n}" if n else ""
                 yield f"        tk_widen4(from{at}, to{at}, {self.times});"
             yield f"        from += {4 * written}, to += {4 * written};"
             yield "    }"
         else:
-            yield f"    for (inside *= {c}; inside >= 4; inside -= 4) {{"
+            first = f"inside *= {c}" if c > 1 else ""
+            yield f"    for ({first}; inside >= 4; inside -= 4) {{"
             yield f"        tk_widen4_in_order(from, to, {self.times});"
             yield "        from += 4, to += 4;"
             yield "    }"
             yield "    for (; inside > 0; inside--)"
             yield f"        *to++ = (int16_t)tk_widen1(*from++, {self.times});"
-        yield f"    for (int32_t n = after * {c}; n > 0; n--)"
+        yield f"    for (int32_t n = after{times_c}; n > 0; n--)"
         yield f"        *to++ = {zero};"
         yield "}"
 
