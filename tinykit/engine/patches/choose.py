@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tinykit.engine.arrange import Memo, Program, Step, choose_steps
+from tinykit.engine.arrange import Memo, Program, Step, arrange, choose_steps
 from tinykit.engine.cores import Core, find_core
 from tinykit.engine.options import Options
 from tinykit.engine.patches.configuration import HALOS, Patched, configurations, rewrite
@@ -135,23 +135,34 @@ class _Candidate:
         return self.patched.work, self.patched.patches.strips
 
     @cached_property
-    def steps(self) -> tuple[Step, ...]:
+    def ways(self) -> list[tuple[Step, ...]]:
+        """The steps; where there are chains, which may take more memory, also without them."""
+        fused = self._steps(self.chooser.options)
+        if all(len(step.positions) == 1 for step in fused):
+            return [fused]
+        return [fused, self._steps(replace(self.chooser.options, fuse=False))]
+
+    def _steps(self, options: Options) -> tuple[Step, ...]:
         chooser = self.chooser
-        steps = choose_steps(self.graph, chooser.core, chooser.options, chooser.memo)
+        steps = choose_steps(self.graph, chooser.core, options, chooser.memo)
         if self.patched is None:
             return steps
-        return alike_strips(self.patched, steps, chooser.core, chooser.options)
+        return alike_strips(self.patched, steps, chooser.core, options)
 
     @cached_property
     def bound(self) -> int:
         """No arena of this graph is smaller."""
-        return least(self.graph, self.steps, self.chooser.options.in_place)
+        in_place = self.chooser.options.in_place
+        return min(least(self.graph, steps, in_place) for steps in self.ways)
 
     @cached_property
     def choice(self) -> Choice:
-        options = self.chooser.options
-        layout = plan(self.graph, self.steps, options.in_place)
-        program = Program(self.graph, self.chooser.core, options, self.steps, layout)
+        chooser, options = self.chooser, self.chooser.options
+        if self.patched is None:
+            return Choice(arrange(self.graph, chooser.core, options))
+        plans = [plan(self.graph, steps, options.in_place) for steps in self.ways]
+        n = min(range(len(plans)), key=lambda n: plans[n].arena_bytes)
+        program = Program(self.graph, chooser.core, options, self.ways[n], plans[n])
         return Choice(program, self.patched)
 
 

@@ -14,6 +14,8 @@ from tinykit.graph.ir import Graph
 HALOS = ("recompute", "keep")
 #: how many strips are tried; more make more code, and each reads the weights once more
 STRIPS = {"recompute": (2, 3, 4, 5, 6, 8), "keep": (2, 3, 4, 6, 8, 12, 16, 24, 32)}
+#: strips times layers at most: each calls a function, and to plan thousands would take minutes
+CALLS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +112,7 @@ def configurations(
         for halo in halos:
             for count in strips or STRIPS[halo]:
                 for extents in _extents(region, halo, count):
-                    if len(extents) > 1:
+                    if 1 < len(extents) <= CALLS // len(region.positions):
                         yield Patches(region, halo, tuple(extents))
 
 
