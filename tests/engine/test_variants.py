@@ -30,7 +30,7 @@ def layers(kind: str, count: int) -> list[Graph]:
 
 
 #: kernels for other cores too are left to those: they are many
-FAMILIES = {"cortex-m55": "mve_"}
+FAMILIES = {"cortex-m55": "mve_", "cortex-m3": "plain_"}
 
 
 def cases(graphs: list[Graph], core: str | None) -> list[Case]:
@@ -47,7 +47,7 @@ def cases(graphs: list[Graph], core: str | None) -> list[Case]:
     return made
 
 
-@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus", "cortex-m55", None])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus", "cortex-m3", "cortex-m55", None])
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_schedules_on_this_machine(kind: str, core: str | None) -> None:
     count = 12 if core in ("cortex-m4", "cortex-m0plus") else 6
@@ -65,6 +65,8 @@ def test_all_schedules_of_small_graphs_on_this_machine() -> None:
     [
         ("cortex-m4", "zig"),
         ("cortex-m0plus", "zig"),
+        pytest.param("cortex-m0plus", "gcc", marks=needs_gcc),
+        ("cortex-m3", "zig"),
         pytest.param("cortex-m55", "zig", marks=needs_qemu),
         pytest.param("cortex-m55", "gcc", marks=[needs_qemu, needs_gcc]),
     ],

@@ -43,8 +43,13 @@ typedef int32_t tk_q32 __attribute__((vector_size(16)));
     "vldrb.u8 q1, [%[x1], #(" TK_TEXT(left) ")-16]\n\t"
 #define TK_BACK_1(left) "vldrb.u8 q0, [%[x0], #(" TK_TEXT(left) ")-16]\n\t"
 
+/* gcc takes the number of lines for the length of the code, and does not see what .rept does */
+#define TK_ROOM_16 "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"
+#define TK_ROOM TK_ROOM_16 TK_ROOM_16 TK_ROOM_16 TK_ROOM_16
+
 /* `full` vectors, of which `rounds` times four in a loop, and `left` inputs more */
 #define TK_DOT(pixels, rounds, full, left)                                                         \
+    TK_ROOM                                                                                        \
     ".if " TK_TEXT(full) "\n\t"                                                                    \
     TK_NEXT_##pixels TK_FOUR_##pixels("vmladav.s8")                                                \
     ".else\n\t"                                                                                    \

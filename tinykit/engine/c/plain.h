@@ -33,6 +33,8 @@ TK_PLAIN void tk_fill_bytes(int8_t *to, int32_t value, int32_t count)
 
 #define TK_TEXT_PLAIN_(x) #x
 #define TK_TEXT_PLAIN(x) TK_TEXT_PLAIN_(x)
+/* gcc takes the number of lines for the length of the code, and does not see what .rept does */
+#define TK_ROOM_PLAIN "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"
 #define TK_TAP_2                                                                                   \
     "ldrsb %[a], [%[x0], %[i]]\n\tldrsb %[b], [%[w0], %[i]]\n\t"                                   \
     "muls %[b], %[a]\n\tadd %[s0], %[b]\n\t"                                                       \
@@ -46,7 +48,8 @@ TK_PLAIN void tk_fill_bytes(int8_t *to, int32_t value, int32_t count)
     "muls %[b], %[a]\n\tadd %[s0], %[b]\n\tldrsb %[b], [%[w1], %[i]]\n\t"                          \
     "muls %[b], %[a]\n\tadd %[s1], %[b]\n\tadds %[i], #1\n\t"
 #define TK_TAPS(length, step, tap)                                                                 \
-    ".syntax unified\n\t.rept (" TK_TEXT_PLAIN(length) ") %% (" TK_TEXT_PLAIN(step) ")\n\t" tap ".endr\n\t"           \
+    ".syntax unified\n\t" TK_ROOM_PLAIN                                                            \
+    ".rept (" TK_TEXT_PLAIN(length) ") %% (" TK_TEXT_PLAIN(step) ")\n\t" tap ".endr\n\t"           \
     ".if (" TK_TEXT_PLAIN(length) ") / (" TK_TEXT_PLAIN(step) ")\n"                                \
     "1:\n\t"                                                                                       \
     ".rept " TK_TEXT_PLAIN(step) "\n\t" tap ".endr\n\t"                                            \
