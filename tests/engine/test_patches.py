@@ -88,9 +88,9 @@ def test_plans_of_strips_keep_every_value() -> None:
                 check_plan(arrange(patched.graph, "cortex-m4", options))
 
 
-def test_strips_on_this_machine() -> None:
-    found = cases(40, None, 1) + cases(40, "cortex-m4", 2)
-    for case, outputs in run_on_host(found):
+@pytest.mark.parametrize("core", [None, "cortex-m4", "cortex-m0plus", "cortex-m55"])
+def test_strips_on_this_machine(core: str | None) -> None:
+    for case, outputs in run_on_host(cases(40, core, 1)):
         case.check(outputs)
 
 
