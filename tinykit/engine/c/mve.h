@@ -204,7 +204,7 @@ TK_VECTOR tk_q8 tk_gather_16(const int8_t *from, tk_q8 at)
     return r;
 }
 
-TK_VECTOR void tk_copy(int8_t *to, const int8_t *from, int32_t count)
+TK_VECTOR void tk_vcopy(int8_t *to, const int8_t *from, int32_t count)
 {
     __asm__ volatile("wlstp.8 lr, %[n], 2f\n"
                      "1:\n\t"
@@ -215,7 +215,7 @@ TK_VECTOR void tk_copy(int8_t *to, const int8_t *from, int32_t count)
                      : [x] "+r"(from), [y] "+r"(to) : [n] "r"(count) : "lr", "q0", "memory");
 }
 
-TK_VECTOR void tk_fill(int8_t *to, int32_t value, int32_t count)
+TK_VECTOR void tk_vfill(int8_t *to, int32_t value, int32_t count)
 {
     __asm__ volatile("vdup.8 q0, %[v]\n\t"
                      "wlstp.8 lr, %[n], 2f\n"
@@ -368,13 +368,13 @@ TK_VECTOR tk_q8 tk_gather_16(const int8_t *from, tk_q8 at)
     return r;
 }
 
-TK_VECTOR void tk_copy(int8_t *to, const int8_t *from, int32_t count)
+TK_VECTOR void tk_vcopy(int8_t *to, const int8_t *from, int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
         to[i] = from[i];
 }
 
-TK_VECTOR void tk_fill(int8_t *to, int32_t value, int32_t count)
+TK_VECTOR void tk_vfill(int8_t *to, int32_t value, int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
         to[i] = (int8_t)value;

@@ -73,7 +73,7 @@ class ColumnsWriter:
     """
 
     #: functions that copy and fill bytes
-    copy, fill = "tk_copy", "tk_fill"
+    copy, fill = "tk_vcopy", "tk_vfill"
 
     def __init__(self, layer: Layer, ctx: OpContext, pixels: int) -> None:
         self.layer, self.ctx, self.pixels = layer, ctx, pixels

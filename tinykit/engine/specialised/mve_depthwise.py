@@ -187,7 +187,7 @@ def _lines(layer: Layer, strip: Strip, ctx: OpContext) -> Iterator[str]:
     of = f" / {strip.multiplier}" if strip.multiplier > 1 else ""
     yield f"    const int8_t *x = in + channel{of};"
     yield f"    int32_t ready = 0, slot = {strip.before[1] % ring}, turn = 0;"
-    yield f"    tk_fill(strip, {layer.in_zero}, {strip.bytes});"
+    yield f"    tk_vfill(strip, {layer.in_zero}, {strip.bytes});"
     yield f"    for (int32_t line = 0; line < {lines}; line++) {{"
     yield "        int8_t *y = out + channel;"
     yield f"        for (; ready < line * {strip.strides[1]} + {more}; ready++) {{"
