@@ -67,7 +67,7 @@ class HostLibrary:
         self.sources: Sources = generate(graph, core=core, options=options)
         self.graph = self.sources.program.graph
         files = {**self.sources.files, "batch.c": _BATCH}
-        self.path = compile_host(files, flags, compiler)
+        self.path = compile_host(files, flags, compiler, wide=True)
         self._library = ctypes.CDLL(str(self.path))
         self._invoke = self._library.model_invoke
         self._invoke.argtypes, self._invoke.restype = [ctypes.c_void_p], None
