@@ -46,8 +46,8 @@ def measure(name: str, graph: Graph, model: bytes) -> list[Figure]:
     for _ in range(TURNS):
         for key, count, work in (
             ("numpy", FEW, lambda: [graph.run(sample) for sample in batch[:FEW]]),
-            ("library", MANY, lambda: library.predict(batch)),
-            ("plain", MANY // 4, lambda: shared.predict(batch[: MANY // 4])),
+            ("library", MANY, lambda: library.predict(batch, threads=1)),
+            ("plain", MANY // 4, lambda: shared.predict(batch[: MANY // 4], threads=1)),
         ):
             took.setdefault(key, []).append(seconds(work) / count)
     best = {key: min(times) for key, times in took.items()}

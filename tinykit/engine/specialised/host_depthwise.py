@@ -52,7 +52,7 @@ class HostDepthwise(Kernel):
             for j in range(w)
         ]
         limits = ", ".join(f"{limit}.0" for limit in layer.limits)
-        factor, half, below = leaving(layer, ctx, c)
+        way = ", ".join(f"{name}[c]" for name in leaving(layer, ctx, c))
         lines += [
             f"const int16_t *const w = {ctx.array(weights, 'int16_t', 'weights')};",
             f"const int32_t *const bias = {ctx.array(layer.bias.astype(np.int32), 'int32_t')};",
@@ -65,7 +65,7 @@ class HostDepthwise(Kernel):
             *(f"                      + {term}" for term in terms[:-1]),
             f"                      + {terms[-1]};",
             f"        for (int32_t c = 0; c < {c}; c++)",
-            f"            out[c] = tk_host_leave(sums[c], {factor}[c], {half}[c], {below}[c], {limits});",
+            f"            out[c] = tk_host_leave(sums[c], {way}, {limits});",
             f"        out += {c};",
             "    }",
             "}",
