@@ -40,7 +40,9 @@ def test_large_batches_go_through_several_threads(
     for cpus in (1, 3):
         monkeypatch.setattr("os.cpu_count", lambda cpus=cpus: cpus)
         results.append(library.predict(batch))
-    assert np.array_equal(*results)
+    results.append(library.predict(batch, threads=7))
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
     assert np.array_equal(results[0][-1], residual().run(batch[-1:])[0][0])
 
 

@@ -17,6 +17,7 @@ from tests.engine.variants import Case, programs, run_on_host
 from tests.layer_graphs import KINDS, layer_graphs
 from tests.strategies import inputs_for
 from tinykit.engine import emulate_many
+from tinykit.engine.build import has_avx2
 from tinykit.engine.kernel import KERNELS
 from tinykit.graph import Graph
 
@@ -52,6 +53,13 @@ def cases(graphs: list[Graph], core: str | None) -> list[Case]:
 def test_all_schedules_on_this_machine(kind: str, core: str | None) -> None:
     count = 12 if core in ("cortex-m4", "cortex-m0plus") else 6
     for case, outputs in run_on_host(cases(layers(kind, count), core)):
+        case.check(outputs)
+
+
+@pytest.mark.skipif(not has_avx2(), reason="this machine has no AVX2")
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "dense"])
+def test_all_schedules_with_wide_vectors(kind: str) -> None:
+    for case, outputs in run_on_host(cases(layers(kind, 6), None), wide=True):
         case.check(outputs)
 
 

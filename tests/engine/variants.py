@@ -119,13 +119,13 @@ def _distinct(made: Sequence[Program]) -> Iterator[Program]:
             yield p
 
 
-def run_on_host(cases: Sequence[Case]) -> Iterator[tuple[Case, Samples]]:
+def run_on_host(cases: Sequence[Case], wide: bool = False) -> Iterator[tuple[Case, Samples]]:
     """Outputs of the very C of each program on this machine, a few compilations for all."""
     for start in range(0, len(cases), BATCH):
         batch = cases[start : start + BATCH]
         sources = [generate(case.program, f"model{n}") for n, case in enumerate(batch)]
         files = {name: text for source in sources for name, text in source.files.items()}
-        library = ctypes.CDLL(str(compile_host(files)))
+        library = ctypes.CDLL(str(compile_host(files, wide=wide)))
         for case, source in zip(batch, sources, strict=True):
             invoke = getattr(library, source.entry)
             invoke.argtypes, invoke.restype = [ctypes.c_void_p], None

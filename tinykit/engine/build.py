@@ -122,13 +122,17 @@ def compile_target(
 
 
 def compile_host(
-    files: Mapping[str, str], flags: Sequence[str] = (), compiler: str | None = None
+    files: Mapping[str, str],
+    flags: Sequence[str] = (),
+    compiler: str | None = None,
+    wide: bool = False,
 ) -> Path:
     """Compile a shared library for this machine; its path.
 
     Parameters
     ----------
     compiler : "zig" or "cc"; by default zig, or the system's ``cc`` where zig is not installed
+    wide : whether vectors of 32 bytes (AVX2) may be used, where this machine has them
 
     Raises
     ------
@@ -137,7 +141,8 @@ def compile_host(
     if compiler is None:
         compiler = "zig" if importlib.util.find_spec("ziglang") else "cc"
     if compiler == "zig":
-        # any machine of the kind may find the file in a shared cache: no instructions of this one
+        # any machine of the kind may find the file in a shared cache: no instructions of this one,
+        # but for those that are asked for, which are part of the file's name there
         command = [*find_zig(), "cc", "-mcpu=baseline"]
         version = metadata.version("ziglang")
         if sys.platform == "linux":
@@ -151,11 +156,21 @@ def compile_host(
                 f"no C compiler for this machine: pip install ziglang, or install {compiler!r}"
             )
         command, version = [found], _version(found)
-    command += ["-shared", "-fPIC", *COMMON, *flags]
+    command += ["-shared", "-fPIC", *COMMON, *(["-mavx2"] if wide and has_avx2() else []), *flags]
     key = repr(
         ("host", sys.platform, platform.machine(), version, command[1:], sorted(files.items()))
     )
     return cached(key, ".so", lambda path: _compile(command, [], files, path, []))
+
+
+@lru_cache
+def has_avx2() -> bool:
+    """Whether this machine is known to have AVX2 (Linux says so)."""
+    try:
+        said = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return any("avx2" in line.split() for line in said.splitlines() if line.startswith("flags"))
 
 
 def _compile(

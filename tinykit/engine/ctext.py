@@ -48,7 +48,8 @@ def number(value: Any) -> str:
 def array(name: str, ctype: str, values: np.ndarray, note: str = "") -> str:
     """A ``static const`` array; an empty one gets one element, which C demands."""
     flat = np.asarray(values).reshape(-1)
-    texts = list(map(number, flat.tolist())) or ["0"]
+    write = float.hex if ctype == "double" else number
+    texts = list(map(write, flat.tolist())) or ["0"]
     rows = (", ".join(texts[i : i + 16]) for i in range(0, len(texts), 16))
     lines = ",\n".join("    " + row for row in rows)
     head = f"/* {comment(note)} */\n" if note else ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
+import os
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -17,6 +19,9 @@ from tinykit.engine.options import Options
 from tinykit.engine.plan import ALIGNMENT, MemoryPlan
 from tinykit.graph.errors import GraphError
 from tinykit.graph.ir import Graph
+
+#: samples that are worth a thread
+BATCH = 32
 
 _BATCH = """
 #include <stddef.h>
@@ -67,7 +72,7 @@ class HostLibrary:
         self.sources: Sources = generate(graph, core=core, options=options)
         self.graph = self.sources.program.graph
         files = {**self.sources.files, "batch.c": _BATCH}
-        self.path = compile_host(files, flags, compiler)
+        self.path = compile_host(files, flags, compiler, wide=True)
         self._library = ctypes.CDLL(str(self.path))
         self._invoke = self._library.model_invoke
         self._invoke.argtypes, self._invoke.restype = [ctypes.c_void_p], None
@@ -92,13 +97,15 @@ class HostLibrary:
         self._invoke(arena.ctypes.data)
         return read_outputs(self.graph, self.plan, lambda at, n: arena[at : at + n].tobytes())
 
-    def predict(self, batch: np.ndarray) -> np.ndarray:
+    def predict(self, batch: np.ndarray, threads: int | None = None) -> np.ndarray:
         """Inferences on many samples in one call, for graphs with one input and one output.
 
         Parameters
         ----------
         batch : stored values, shape (samples, *input shape without its batch dimension of 1)
             or (samples, *input shape)
+        threads : among which the samples are divided; by default as many as the machine has
+            processors, fewer for small batches
 
         Returns
         -------
@@ -117,12 +124,24 @@ class HostLibrary:
             )
         batch = np.ascontiguousarray(batch)
         out = np.empty((count, *_without_one(result.shape)), result.numpy_dtype)
-        arena = self._arena()
         at = self.plan.offsets
-        self._predict(
-            arena.ctypes.data, batch.ctypes.data, at[self.graph.inputs[0]], source.nbytes,
-            out.ctypes.data, at[self.graph.outputs[0]], result.nbytes, count,
-        )  # fmt: skip
+
+        def work(first: int, end: int) -> None:
+            arena = self._arena()
+            self._predict(
+                arena.ctypes.data, batch.ctypes.data + first * source.nbytes,
+                at[self.graph.inputs[0]], source.nbytes, out.ctypes.data + first * result.nbytes,
+                at[self.graph.outputs[0]], result.nbytes, end - first,
+            )  # fmt: skip
+
+        if threads is None:
+            threads = min(os.cpu_count() or 1, count // BATCH)
+        if threads <= 1:
+            work(0, count)
+            return out
+        edges = [count * n // threads for n in range(threads + 1)]
+        with ThreadPoolExecutor(threads) as pool:  # a call into C lets the others run
+            list(pool.map(work, edges[:-1], edges[1:]))
         return out
 
     def _arena(self) -> np.ndarray:

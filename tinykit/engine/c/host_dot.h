@@ -1,5 +1,5 @@
-/* Vectors of 16 bytes for machines that run an operating system: SSE2 and NEON, which every
-   64-bit x86 and Arm has, and the compiler's own translation elsewhere. */
+/* Vectors for machines that run an operating system: AVX2 where the compiler may use it, SSE2 and
+   NEON, which every 64-bit x86 and Arm has, and the compiler's own translation elsewhere. */
 #ifndef TINYKIT_HOST_DOT_H
 #define TINYKIT_HOST_DOT_H
 
@@ -8,39 +8,67 @@
 #include <arm_neon.h>
 #endif
 
+#define TK_HOST static inline __attribute__((always_inline))
+
 typedef int16_t tk_v8 __attribute__((vector_size(16)));
 typedef int32_t tk_v4 __attribute__((vector_size(16)));
 
-/* eight int16 from any address */
-static inline tk_v8 tk_v8_at(const int16_t *from)
-{
-    tk_v8 made;
-    __builtin_memcpy(&made, from, 16);
-    return made;
-}
-
-static inline tk_v4 tk_v4_at(const int32_t *from)
+TK_HOST tk_v4 tk_v4_at(const int32_t *from)
 {
     tk_v4 made;
     __builtin_memcpy(&made, from, 16);
     return made;
 }
 
-static inline void tk_v4_to(int32_t *to, tk_v4 from)
-{
-    __builtin_memcpy(to, &from, 16);
-}
-
-/* two neighbours, four times */
-static inline tk_v8 tk_pair_at(const int16_t *from)
+TK_HOST int32_t tk_pair(const int16_t *from)
 {
     int32_t both;
     __builtin_memcpy(&both, from, 4);
-    return (tk_v8)(tk_v4){both, both, both, both};
+    return both;
+}
+
+/* Sums of eight channels; pairs of weights of the eight lie together. tk_sum8_add adds the products
+   of two neighbouring inputs. */
+#if defined(__AVX2__)
+
+typedef int32_t tk_sum8 __attribute__((vector_size(32)));
+typedef int16_t tk_pairs __attribute__((vector_size(32)));
+
+TK_HOST tk_sum8 tk_sum8_at(const int32_t *from)
+{
+    tk_sum8 made;
+    __builtin_memcpy(&made, from, 32);
+    return made;
+}
+
+TK_HOST tk_sum8 tk_sum8_add(tk_sum8 sum, const int16_t *x, const int16_t *w)
+{
+    const int32_t b = tk_pair(x);
+    tk_pairs weights;
+    __builtin_memcpy(&weights, w, 32);
+    return sum + (tk_sum8)__builtin_ia32_pmaddwd256((tk_pairs)(tk_sum8){b, b, b, b, b, b, b, b},
+                                                    weights);
+}
+
+TK_HOST void tk_sum8_to(int32_t *to, tk_sum8 from)
+{
+    __builtin_memcpy(to, &from, 32);
+}
+
+#else
+
+typedef struct {
+    tk_v4 low, high;
+} tk_sum8;
+
+TK_HOST tk_sum8 tk_sum8_at(const int32_t *from)
+{
+    const tk_sum8 made = {tk_v4_at(from), tk_v4_at(from + 4)};
+    return made;
 }
 
 /* a[0] b[0] + a[1] b[1], a[2] b[2] + a[3] b[3], ... */
-static inline tk_v4 tk_pair_dot(tk_v8 a, tk_v8 b)
+TK_HOST tk_v4 tk_pair_dot(tk_v8 a, tk_v8 b)
 {
 #if defined(__SSE2__)
     return (tk_v4)__builtin_ia32_pmaddwd128(a, b);
@@ -53,19 +81,34 @@ static inline tk_v4 tk_pair_dot(tk_v8 a, tk_v8 b)
 #endif
 }
 
-/* One channel's way from an accumulator to a stored value, TFLite's two roundings in one shift: the
-   accumulator is multiplied and `half` added, less `below` where it is negative. */
-struct tk_host_leave {
-    int64_t mantissa, half, below;
-    int32_t shift;
-};
-
-static inline int8_t tk_host_leave(const struct tk_host_leave *p, int32_t acc, int32_t zero,
-                                   int32_t low, int32_t high)
+TK_HOST tk_sum8 tk_sum8_add(tk_sum8 sum, const int16_t *x, const int16_t *w)
 {
-    const int64_t wide = acc * p->mantissa + p->half - (acc < 0 ? p->below : 0);
-    const int64_t made = (wide >> p->shift) + zero;
-    return (int8_t)(made < low ? low : made > high ? high : made);
+    const int32_t b = tk_pair(x);
+    const tk_v8 both = (tk_v8)(tk_v4){b, b, b, b};
+    tk_v8 low, high;
+    __builtin_memcpy(&low, w, 16);
+    __builtin_memcpy(&high, w + 8, 16);
+    sum.low += tk_pair_dot(both, low);
+    sum.high += tk_pair_dot(both, high);
+    return sum;
+}
+
+TK_HOST void tk_sum8_to(int32_t *to, tk_sum8 from)
+{
+    __builtin_memcpy(to, &from, 32);
+}
+
+#endif
+
+/* The way out, TFLite's two roundings in one floor of a double, which is exact (host_weights.py says
+   why). 256 makes what is truncated positive. */
+TK_HOST int8_t tk_host_leave(int32_t acc, double factor, double half, double below, double low,
+                             double high)
+{
+    double y = acc * factor + (acc < 0 ? half - below : half);
+    y = y < low ? low : y;
+    y = y > high ? high : y;
+    return (int8_t)((int32_t)(y + 256.0) - 256);
 }
 
 /* `rows` rows of int8 widened into the middle of a larger image that holds `fill` elsewhere */

@@ -113,8 +113,8 @@ TK_PLAIN void tk_one_by_two_of(int32_t *sums, const int8_t *x, const int8_t *w0,
 
 #endif
 
-/* floor((a m + k) / 2^(32 + shift)), of 0 <= a < 2^24, 0 <= m < 2^31 and
-   k = high 2^32 + low 2^16, 0 <= low < 2^17: four products of at most 32 bits */
+/* floor((a m + k) / 2^(32 + shift)), of 0 <= a < 2^31 - 2^18, 0 <= m < 2^31 and
+   k = high 2^32 + low 2^16, 0 <= low < 2^16 + 2^15: four products, and sums, of at most 32 bits */
 TK_PLAIN int32_t tk_scale_narrow(uint32_t a, uint32_t m, int32_t high, uint32_t low, int32_t shift)
 {
     const uint32_t a_high = a >> 16, a_low = a & 0xFFFF, m_high = m >> 16, m_low = m & 0xFFFF;

@@ -17,6 +17,7 @@ from tinykit.engine.layer import Layer
 from tinykit.engine.options import Options
 from tinykit.engine.schedule import Schedule
 from tinykit.engine.specialised.leaving import Leaving
+from tinykit.engine.specialised.plain_way import RAISE, narrow
 from tinykit.graph.fixedpoint import multiply_by_quantized_multiplier
 from tinykit.graph.ops.elementwise import add_params
 from tinykit.graph.ops.pointwise import zero_of
@@ -57,6 +58,9 @@ class Add(Kernel):
         # doubled, as the way out wants it, and with the exact input's zero point
         shift = signs[exact] * zero * -(1 << 20)
         names = ("a", "b")
+        leaving = _leaving(layer)
+        if schedule["table"] and leaving.right and _short(ctx.core):
+            return self._short(layer, other, shift // 2, signs, ctx)
         step = f"{'-' if signs[exact] < 0 else '+'} ((int32_t){names[exact]}[N] * (1 << 20))"
         lines = []
         if schedule["table"]:
@@ -79,6 +83,31 @@ class Add(Kernel):
             ]  # fmt: skip
         one += [*_leaving(layer).lines("sum", "x"), "out[N] = (int8_t)x;"]
         return "\n".join([*lines, *unrolled(one, layer.out.size)]) + "\n"
+
+    def _short(
+        self, layer: Layer, other: int, shift: int, signs: tuple[int, int], ctx: OpContext
+    ) -> str:
+        """For a core without a long multiplication; both inputs' parts of the sum in 2**-20."""
+        ctx.use("plain")
+        exact, leaving = 1 - other, _leaving(layer)
+        values = signs[other] * scaled(layer, other) + shift + RAISE
+        table = ctx.array(values, "int32_t", "what one input adds to the sum; -128 first")
+        high, low = narrow(leaving.mantissa, leaving.constant, leaving.signed)
+        of_sign = " + ((uint32_t)sum >> 30 << 15)" if leaving.signed else ""
+        names, sign = ("a", "b"), "-" if signs[exact] < 0 else "+"
+        scale = f"(uint32_t)sum, {leaving.mantissa}u, {high}, {low}u{of_sign}, {leaving.right - 1}"
+        one = [
+            f"sum = table[{names[other]}[N]] {sign} (int32_t){names[exact]}[N] * (1 << 19);",
+            f"x = tk_scale_narrow({scale});",
+            f"x = x < {leaving.low} ? {leaving.low} : x > {leaving.high} ? {leaving.high} : x;",
+            "out[N] = (int8_t)x;",
+        ]
+        start = f"const int32_t *table = {table} + 128;"
+        return "\n".join([start, *unrolled(one, layer.out.size)]) + "\n"
+
+
+def _short(core: Core | None) -> bool:
+    return core is not None and core.name == "cortex-m0plus"
 
 
 def scaled(layer: Layer, number: int) -> np.ndarray:

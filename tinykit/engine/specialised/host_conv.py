@@ -1,7 +1,7 @@
 """conv_2d and fully_connected on this machine.
 
-Products of int16 are added in pairs (PMADDWD): a vector holds two weights of each of four output
-channels, and meets a pair of inputs repeated four times. Eight channels of a few pixels are summed
+Products of int16 are added in pairs (PMADDWD): a vector holds two weights of each of several output
+channels, and meets a pair of inputs, repeated for each. Eight channels of a few pixels are summed
 side by side, so that each weight that is loaded is used for every pixel of the block.
 """
 
@@ -66,18 +66,23 @@ class HostConv(Kernel):
         bias = np.zeros(padded, np.int32)
         bias[:channels] = layer.bias
         weights = ctx.array(_arranged(layer, walk), "int16_t", "weights, eight channels at a time")
-        rows = leaving(layer, ctx, [min(c, channels - 1) for c in range(padded)])
+        ends = leaving(layer, ctx, padded)
         pixels = schedule["pixels"]
         blocks, rest = divmod(walk.columns, pixels)
         size = BLOCK * walk.taps * 2 * walk.pairs
         lines += [
             f"for (int32_t c = 0; c < {channels}; c += {BLOCK}) {{",
             f"    const int16_t *const filters = {weights} + c / {BLOCK} * {size};",
-            f"    const struct tk_host_leave *const leave = {rows} + c;",
+            *(
+                f"    const double *const {name} = {end} + c;"
+                for name, end in zip(("factor", "half", "below"), ends, strict=True)
+            ),
             f"    const int32_t *const bias = {ctx.array(bias, 'int32_t', 'biases')} + c;",
-            f"    const int32_t some = c + {BLOCK} <= {channels} ? {BLOCK} : {channels} - c;"
-            if padded > channels
-            else f"    const int32_t some = {BLOCK};",
+            *(
+                [f"    const int32_t some = c + {BLOCK} <= {channels} ? {BLOCK} : {channels} - c;"]
+                if padded > channels
+                else []
+            ),
             "    int8_t *y = out + c;",
             f"    for (int32_t row = 0; row < {walk.rows}; row++) {{",
             f"        const int16_t *from = wide + row * {walk.row};",
@@ -151,11 +156,11 @@ def _arranged(layer: Layer, walk: _Walk) -> np.ndarray:
 
 def _pixels(layer: Layer, walk: _Walk, count: int) -> Iterator[str]:
     """C statements for the next `count` pixels of a row."""
+    ends = ", ".join(f"{limit}.0" for limit in layer.limits)
     yield "const int16_t *w = filters;"
-    names = [f"{half}{p}" for p in range(count) for half in "lh"]
-    yield f"tk_v4 {', '.join(names)};"
-    yield f"{' = '.join(names[::2])} = tk_v4_at(bias);"
-    yield f"{' = '.join(names[1::2])} = tk_v4_at(bias + 4);"
+    names = [f"sum{p}" for p in range(count)]
+    yield f"tk_sum8 {', '.join(names)};"
+    yield f"{' = '.join(names)} = tk_sum8_at(bias);"
     indent = ""
     at = []
     for name, times, step in (
@@ -168,17 +173,21 @@ def _pixels(layer: Layer, walk: _Walk, count: int) -> Iterator[str]:
             at.append(f" + {name} * {step}")
     yield f"{indent}for (int32_t k = 0; k < {walk.pairs}; k++, w += 16) {{"
     yield f"{indent}    const int16_t *x = from{''.join(at)} + 2 * k;"
-    yield f"{indent}    const tk_v8 low = tk_v8_at(w), high = tk_v8_at(w + 8);"
-    for p in range(count):
-        yield f"{indent}    const tk_v8 x{p} = tk_pair_at(x + {p * walk.column});"
-        yield f"{indent}    l{p} += tk_pair_dot(x{p}, low);"
-        yield f"{indent}    h{p} += tk_pair_dot(x{p}, high);"
+    for p, name in enumerate(names):
+        yield f"{indent}    {name} = tk_sum8_add({name}, x + {p * walk.column}, w);"
     yield indent + "}"
     yield f"int32_t sums[{BLOCK * count}];"
+    yield f"int8_t made[{BLOCK * count}];"
     for n, name in enumerate(names):
-        yield f"tk_v4_to(sums + {4 * n}, {name});"
-    ends = f"{layer.out_zero}, {layer.limits[0]}, {layer.limits[1]}"
+        yield f"tk_sum8_to(sums + {BLOCK * n}, {name});"
+    yield f"for (int32_t p = 0; p < {count}; p++)"
+    yield f"    for (int32_t n = 0; n < {BLOCK}; n++)"
+    yield f"        made[{BLOCK} * p + n] ="
+    yield f"            tk_host_leave(sums[{BLOCK} * p + n], factor[n], half[n], below[n], {ends});"
     yield f"for (int32_t p = 0; p < {count}; p++, y += {layer.channels})"
-    yield "    for (int32_t n = 0; n < some; n++)"
-    yield f"        y[n] = tk_host_leave(&leave[n], sums[{BLOCK} * p + n], {ends});"
+    if layer.channels % BLOCK:
+        yield "    for (int32_t n = 0; n < some; n++)"
+        yield f"        y[n] = made[{BLOCK} * p + n];"
+    else:
+        yield f"    __builtin_memcpy(y, made + {BLOCK} * p, {BLOCK});"
     yield f"from += {count * walk.column};"

@@ -51,11 +51,11 @@ class HostDepthwise(Kernel):
             for i in range(h)
             for j in range(w)
         ]
-        ends = f"{layer.out_zero}, {layer.limits[0]}, {layer.limits[1]}"
+        limits = ", ".join(f"{limit}.0" for limit in layer.limits)
+        way = ", ".join(f"{name}[c]" for name in leaving(layer, ctx, c))
         lines += [
             f"const int16_t *const w = {ctx.array(weights, 'int16_t', 'weights')};",
             f"const int32_t *const bias = {ctx.array(layer.bias.astype(np.int32), 'int32_t')};",
-            f"const struct tk_host_leave *const leave = {leaving(layer, ctx, range(c))};",
             f"for (int32_t row = 0; row < {out_h}; row++) {{",
             f"    const int16_t *x = wide + row * {stride_h * width * c};",
             f"    for (int32_t column = 0; column < {out_w}; column++, x += {stride_w * c}) {{",
@@ -65,7 +65,8 @@ class HostDepthwise(Kernel):
             *(f"                      + {term}" for term in terms[:-1]),
             f"                      + {terms[-1]};",
             f"        for (int32_t c = 0; c < {c}; c++)",
-            f"            *out++ = tk_host_leave(&leave[c], sums[c], {ends});",
+            f"            out[c] = tk_host_leave(sums[c], {way}, {limits});",
+            f"        out += {c};",
             "    }",
             "}",
         ]

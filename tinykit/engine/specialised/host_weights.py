@@ -6,12 +6,13 @@ the loops over windows have no borders, and weights are stored as int16.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from tinykit.engine.codegen import OpContext
 from tinykit.engine.layer import Layer
+
+#: a shift to the right by more leaves too few of a double's 53 bits for what is before the point
+MOST_RIGHT = 13
 
 
 def computable(layer: Layer) -> bool:
@@ -35,7 +36,7 @@ def computable(layer: Layer) -> bool:
     mantissa, shift = layer.multipliers
     # a left shift may not leave 32 bits, where the reference wraps around
     lifted = layer.reach << np.maximum(shift, 0)
-    return bool(lifted.max() < 1 << 31 and mantissa.min() >= 0 and shift.min() >= -31)
+    return bool(lifted.max() < 1 << 31 and mantissa.min() >= 0 and shift.min() >= -MOST_RIGHT)
 
 
 def widened(layer: Layer) -> tuple[list[str], tuple[int, int, int]]:
@@ -57,19 +58,26 @@ def wide_bytes(layer: Layer) -> int:
     return 2 * (h + top + bottom) * (w + left + right) * c + 16
 
 
-def leaving(layer: Layer, ctx: OpContext, channels: Sequence[int]) -> str:
-    """Name of an array of ``struct tk_host_leave`` for these output channels."""
-    mantissa, shift = (values.astype(object) for values in layer.multipliers)
-    rows = []
-    for c in channels:
-        left, right = max(shift[c], 0), max(-shift[c], 0)
-        half = 1 << right >> 1
-        rows.append(
-            {
-                "mantissa": mantissa[c] << left,
-                "half": (1 << 30) + (half << 31),
-                "below": 1 << 31 if right else 0,
-                "shift": 31 + right,
-            }
-        )
-    return ctx.structs("tk_host_leave", rows)
+def leaving(layer: Layer, ctx: OpContext, count: int) -> tuple[str, str, str]:
+    """Names of arrays of `count` doubles by output channel: factor, half and below of
+    ``tk_host_leave``.
+
+    With the factor ``f = m 2**(-31 - s)``, TFLite's result is the floor of ``acc f`` plus half of
+    what was rounded twice, ``2**(-1 - s) + 1/2``, plus the zero point; less ``2**-s`` where acc is
+    negative. All are multiples of ``2**(-31 - s)``, and s is at most 13: below 512, that is far
+    beyond the limits of the output, 53 bits hold them. Larger sums may be rounded, and are beyond
+    the limits all the same.
+    """
+    mantissa, shift = (values.astype(np.float64) for values in layer.multipliers)
+    right = np.maximum(-shift, 0)
+    columns = [
+        mantissa * 2.0 ** (shift - 31),
+        2.0 ** (-1 - right) + np.where(right > 0, 0.5, 0.0) + layer.out_zero,
+        np.where(right > 0, 2.0**-right, 0.0),
+    ]
+    names = ("factors", "halves of the last digit", "what negative sums lack of that")
+    made = [
+        ctx.array(np.resize(np.broadcast_to(column, (layer.channels,)), count), "double", name)
+        for column, name in zip(columns, names, strict=True)
+    ]
+    return made[0], made[1], made[2]

@@ -115,7 +115,8 @@ class _Writer(ColumnsWriter):
         if self.way.short:
             yield f"int32_t sums[{2 * pixels}];"
             if pixels == 2:
-                yield f"tk_two_by_two(sums, x, x + {pitch}, w, w + {length}, {length}, {self.step});"
+                both = f"x, x + {pitch}, w, w + {length}"
+                yield f"tk_two_by_two(sums, {both}, {length}, {self.step});"
             else:
                 yield f"tk_one_by_two(sums, x, w, w + {length}, {length}, {self.step});"
             return

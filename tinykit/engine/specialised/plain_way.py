@@ -3,14 +3,15 @@ on a Cortex-M0+, which multiplies 32 bits by 32 into 32, with four short ones.
 
 Both of TFLite's roundings together are one floor, ``(a m + K) >> (31 + s)`` with
 ``K = 2**30 + (2**(s-1) + (zero << s)) * 2**31``, less 2**31 where a is negative and its rounding
-shows (`tinykit.engine.requant`). On the M0+, ``a + 2**23`` is never negative, which takes
-``2**23 m`` off K; with a and m in halves of 16 bits nothing leaves 32 bits, and what is below
-2**16 in K is 0, so that no bit is lost before the last shift.
+shows (`tinykit.engine.requant`). On the M0+, ``a + 2**30`` is never negative, which takes
+``2**30 m`` off K; with a and m in halves of 16 bits nothing leaves 32 bits, and what is below
+2**14 in K is 0, so that no bit is lost before the last shift.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,22 @@ from tinykit.engine.requant import Requant, exact
 from tinykit.engine.specialised.leaving import WITHOUT_DSP
 
 #: what accumulators are raised by, to be never negative
-RAISE = 1 << 23
+RAISE = 1 << 30
+#: bound of their magnitude: the sum of the middle products has to fit 32 bits
+MOST = RAISE - (1 << 18)
+
+
+def narrow(mantissa: Any, add: Any, signed: bool) -> tuple[Any, Any]:
+    """What ``tk_scale_narrow`` adds, high and low, for accumulators that `RAISE` is added to.
+
+    Parameters
+    ----------
+    mantissa, add : integers or int64 arrays; add as `Requant.add`
+    signed : whether negative accumulators lack 2**31; bit 30 of the raised accumulator, times
+        2**15, is then to be added to the low one
+    """
+    whole = (1 << 30) + (add << 31) - RAISE * mantissa - (1 << 31) * int(signed)
+    return whole >> 32, whole >> 16 & 0xFFFF
 
 
 class PlainWay:
@@ -36,11 +52,8 @@ class PlainWay:
         mantissa, right = requant.mantissa, requant.right
         bias = layer.bias + np.asarray(extra, np.int64)
         if self.short:
-            whole = (1 << 30) + (requant.add << 31) - RAISE * mantissa
-            whole -= (1 << 31) * int(requant.signed)
-            self.columns = [
-                bias + RAISE, mantissa, whole >> 32, (whole >> 16 & 0xFFFF), right - 1
-            ]  # fmt: skip
+            high, low = narrow(mantissa, requant.add, requant.signed)
+            self.columns = [bias + RAISE, mantissa, high, low, right - 1]
         else:
             self.columns = [bias, mantissa, add, right + int(self.raised)]
         self.shift = int(self.columns[-1][0]) if len(set(self.columns[-1].tolist())) == 1 else None
@@ -57,7 +70,7 @@ class PlainWay:
         if requant is None:
             return None
         if core.name == "cortex-m0plus" and (
-            np.any(requant.reach >= RAISE) or np.any(requant.right < 1)
+            np.any(requant.reach >= MOST) or np.any(requant.right < 1)
         ):
             return None
         return cls(layer, requant, core)
@@ -92,7 +105,7 @@ class PlainWay:
             low = f"(uint32_t){row}[3]"
             yield f"const uint32_t {name}a = (uint32_t)({acc} + {row}[0]);"
             if requant.signed:
-                low += f" + ({name}a >> 23 << 15)"
+                low += f" + ({name}a >> 30 << 15)"
             yield f"int32_t {name} = tk_scale_narrow({name}a, (uint32_t){row}[1], {row}[2], {low}, "
             yield f"                                 {shift});"
             yield f"{name} = {name} < {requant.low} ? {requant.low} : {name};"
