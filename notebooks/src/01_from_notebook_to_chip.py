@@ -56,8 +56,8 @@ prediction = course.predict(
     {
         "4 times smaller: every weight has a quarter of the bits": 4,
         "3 times smaller": 3,
-        "about 2 times smaller": 2,
-        "as large as before": 1,
+        "2 times smaller": 2,
+        "less than 1.5 times smaller": 1.3,
     },
     unit="×",
 )
@@ -113,8 +113,9 @@ for name, graph in graphs.items():
 
 # %% [markdown]
 # The weights did shrink almost four times (not quite: biases stay 32-bit integers). The rest did not:
-# it is the code of the layers, the same whatever the weights are, and integers need more of it, to
-# rescale, round and clip, with the factors for that. Write the program as
+# it is the code of the layers, and integers need more of it: to rescale, round and clip, with the factors for that; and
+# because tinykit writes C for the shape of each integer layer, which takes room and makes it fast (the last column;
+# [Inside the engine](02_inside_the_engine.ipynb) shows how). Write the program as
 #
 # $$\text{flash} = \text{weights} + \text{rest}.$$
 #
@@ -128,7 +129,7 @@ print(f"flash / rest = {int8_profile.flash_bytes:,} B / {rest:,} B = {limit:.2f}
 # %% [markdown]
 # It is Amdahl's law, for bytes: what you do not touch limits what you gain. For a network of a
 # megabyte the rest is nothing, and int8 does bring a factor of four; for one this small, look at the
-# code. And read the table's last column: pruning cuts instructions by a larger factor than flash.
+# code. And pruning: it cuts instructions by a larger factor than flash.
 #
 # Layer by layer:
 

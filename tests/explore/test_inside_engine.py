@@ -154,17 +154,25 @@ def test_figures_are_valid_and_say_what_the_numbers_are(
     assert sum(before.x) == pytest.approx(whole.plain.instructions[layer] / whole.plain.macs[layer])
 
 
-def test_layers_computed_together_are_told_so(explorer: InsideEngine, whole: Inside) -> None:
-    fused = replace(
-        whole, shown=2, built=replace(whole.built, fused=(None, 2, *whole.built.fused[2:]))
-    )
+def test_layers_computed_together_are_told_so(explorer: InsideEngine) -> None:
+    fused = explorer.compute({"fuse": "always", "layer": 1})
+    built = fused.built
+    assert built.exact
+    assert built.fused[1:3] == (2, None)
+    assert built.instructions[1] == 0
+    assert len(built.steps) < len(built.layers)
+    assert built.code[1] == built.code[2]
     figures = explorer.figures(fused)
-    assert figures["instructions"].data[0].text[1] == "computed with layer 2"
+    assert figures["instructions"].data[0].text[1] == "with layer 2"
     title = figures["kinds"].layout.title.text
     assert title.startswith("1:depthwise_conv_2d and 2:conv_2d: ")
-    macs = fused.built.macs[1] + fused.built.macs[2]
-    ours = sum(fused.built.instructions[1:3])
+    ours, macs = sum(built.instructions[1:3]), sum(built.macs[1:3])
     assert sum(figures["kinds"].data[0].x) == pytest.approx(ours / macs)
+    before = sum(fused.plain.instructions[1:3])
+    assert sum(figures["kinds"].data[1].x) == pytest.approx(before / macs)
+    assert "Fuse does nothing" not in explorer.text(fused)
+    residual = explorer.compute({"model": list(MODELS)[1], "fuse": "always"})
+    assert "no kernel computes two of these layers" in explorer.text(residual)
 
 
 def test_the_words_are_right_for_the_numbers(explorer: InsideEngine, whole: Inside) -> None:

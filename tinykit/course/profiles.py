@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinykit import targets
+from tinykit.engine import arrange
 from tinykit.explore.explorer import Choice, Control, Explorer, Settings, Tick, quiet
 from tinykit.graph import Graph
 from tinykit.plots import layer_costs, lives, memory_map
@@ -74,7 +75,7 @@ class LayerExplorer(Explorer[Profiled]):
             "instructions": layer_costs(profile, "instructions"),
             "flash": layer_costs(profile, "flash_bytes"),
             "sram": memory_map(
-                lives(result.graph),
+                lives(arrange(result.graph, result.board.core.name)),
                 [layer.name for layer in profile.layers],
                 limit_bytes=result.board.sram_bytes,
                 limit_name=f"SRAM of {result.board.title}",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tinykit.engine import emulate, generate
+from tinykit.engine.arrange import candidates, chains
+from tinykit.engine.cores import find_core
 from tinykit.engine.elf import Elf
+from tinykit.engine.layer import key_of
 from tinykit.engine.patches import Chooser
 from tinykit.explore._listing import INSTRUCTION_KINDS, Assembly, CSource
 from tinykit.explore.explorer import Tick, quiet
@@ -15,7 +18,7 @@ from tinykit.plots.memory import Life, lives
 from tinykit.targets.microcontroller import sample_inputs
 
 if TYPE_CHECKING:
-    from tinykit.engine import Options
+    from tinykit.engine import Options, Schedule
     from tinykit.engine.patches import Choice
     from tinykit.graph.ir import Graph
 
@@ -26,14 +29,21 @@ SMALLEST = (0, "smallest")
 
 @dataclass(frozen=True)
 class Techniques:
-    """What is on: the engine's options, and patches: None, (strips, halo) or `SMALLEST`."""
+    """What is on.
+
+    Attributes
+    ----------
+    patches : None, (strips, halo) or `SMALLEST`
+    always : whether layers are fused wherever a kernel can, even where that does not pay
+    """
 
     options: Options
     patches: tuple[int, str] | None = None
+    always: bool = False
 
     def __hash__(self) -> int:  # options hold a table of schedules, which does not hash
         o = self.options
-        return hash((o.specialise, o.simd, o.unroll, o.fuse, o.in_place, self.patches))
+        return hash((o.specialise, o.simd, o.unroll, o.fuse, o.in_place, self.patches, self.always))
 
 
 @dataclass(frozen=True)
@@ -173,12 +183,25 @@ def arranged(whole: Graph, core: str, techniques: Techniques) -> Choice:
     TinykitError
         No part of the network can be computed in these patches.
     """
-    chooser = Chooser(whole, core, techniques.options)
+    options = techniques.options
+    if techniques.always:
+        options = replace(options, schedules=fusing(whole, core, options))
+    chooser = Chooser(whole, core, options)
     if techniques.patches is None:
         return chooser.whole
     if techniques.patches == SMALLEST:
         return chooser.smallest()
     return chooser.apply(*techniques.patches)
+
+
+def fusing(graph: Graph, core: str, options: Options) -> dict[str, Schedule]:
+    """The best guess for every chain of layers that some kernel computes in one pass."""
+    target, found = find_core(core), {}
+    for position in range(len(graph.ops)):
+        for layers in chains(graph, position):
+            if len(layers) > 1 and (known := candidates(layers, target, options)):
+                found[key_of(layers)] = known[0]
+    return found
 
 
 def _computes(whole: Graph, graph: Graph, origin: Sequence[int], layer: int) -> int:

@@ -18,6 +18,7 @@ def words(
         _memory(built, plain),
         *_strips(techniques, built),
         *_idle(core, chosen, techniques),
+        *_fused(techniques, built),
     ]
     lines.append(
         "On the random input that was run, the outputs are the reference interpreter's, bit for "
@@ -78,6 +79,16 @@ def _idle(core: str, chosen: Techniques, techniques: Techniques) -> list[str]:
     if not chosen.options.specialise:
         return [f"{_list(idle)} {does} nothing while Own kernels is off."]
     return [f"{_list(idle)} {does} nothing here: a {core} has no such instructions."]
+
+
+def _fused(techniques: Techniques, built: Built) -> list[str]:
+    if not techniques.options.fuse or any(leader is not None for leader in built.fused):
+        return []
+    if techniques.always:
+        return ["Fuse does nothing here: no kernel computes two of these layers in one pass."]
+    return [
+        "Fuse does nothing here: no two layers are faster in one pass in an arena of this size."
+    ]
 
 
 def _list(names: list[str]) -> str:

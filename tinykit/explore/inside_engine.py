@@ -52,6 +52,7 @@ _PATCHES = {
     "smallest": (SMALLEST, "what makes the smallest arena"),
 }
 _ON_OFF = ((True, "on"), (False, "off"))
+_FUSE = ((True, "where it pays"), ("always", "always"), (False, "off"))
 #: the knobs that are options of the engine
 _TECHNIQUES = ("specialise", "simd", "unroll", "fuse", "in_place")
 
@@ -114,7 +115,10 @@ class InsideEngine(Explorer[Inside]):
             ),
             technique("simd", "SIMD", "Two multiply-accumulates in one instruction"),
             technique("unroll", "Unroll", "Inner loops written out, without counting and jumping"),
-            technique("fuse", "Fuse", "Layers that follow each other in one pass"),
+            Choice(
+                "fuse", "Fuse", _FUSE, True, "buttons",
+                "A depthwise and the pointwise convolution behind it in one pass",
+            ),
             technique("in_place", "In place", "Outputs lie over inputs that nobody reads any more"),
             Choice(
                 "patches", "Patches", tuple((name, text) for name, (_, text) in _PATCHES.items()),
@@ -214,7 +218,7 @@ class InsideEngine(Explorer[Inside]):
                 unit=f"{prefix}instructions",
                 reference=[n / scale for n in plain.instructions],
                 reference_name="no technique",
-                notes=[None if f is None else f"computed with layer {f}" for f in built.fused],
+                notes=[None if f is None else f"with layer {f}" for f in built.fused],
                 height=height,
             ),
             "sram": memory_map(
@@ -283,9 +287,9 @@ _NONE = Techniques(PLAIN, None)
 
 def chosen(settings: Settings) -> Techniques:
     """What the knobs say."""
-    return Techniques(
-        Options(**{n: settings[n] for n in _TECHNIQUES}), _PATCHES[settings["patches"]][0]
-    )
+    on: dict[str, Any] = {name: bool(settings[name]) for name in _TECHNIQUES}
+    options = Options(**on)
+    return Techniques(options, _PATCHES[settings["patches"]][0], settings["fuse"] == "always")
 
 
 def effective(settings: Settings) -> Techniques:
@@ -299,7 +303,7 @@ def effective(settings: Settings) -> Techniques:
         options = replace(options, simd=False, unroll=False, fuse=False)
     if settings["core"] in _NO_SIMD:
         options = replace(options, simd=False)
-    return replace(wanted, options=options)
+    return replace(wanted, options=options, always=wanted.always and options.fuse)
 
 
 def _checked(file: File) -> Graph:

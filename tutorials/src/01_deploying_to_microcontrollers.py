@@ -223,7 +223,8 @@ for profile in f103.values():
 #
 # An activation needs SRAM from the op that writes it to the last op that reads it; then its place can
 # be used again. Weights are constants and stay in flash. The **peak** is the largest number of
-# bytes alive during one op: no memory planner can do with less.
+# bytes alive during one op: no memory planner can do with less, unless an op may write over what it reads
+# ([Inside the engine](../notebooks/02_inside_the_engine.ipynb) has that trick).
 #
 # For example, the int8 network's second convolution reads 8 · 8 · 16 = 1,024 bytes and writes as many:
 # 2,048 bytes are alive. The loop below notes at which steps each tensor is touched; write the rest,
