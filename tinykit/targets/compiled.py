@@ -31,6 +31,7 @@ class Compiled:
     program : steps and memory plan; with patches, of a rewritten graph with the same outputs
     sram_limit : bytes that the arena may take; None where there is no limit. The limit is for the
         arena alone (activations and scratch memory): the stack, a few hundred bytes, is not in it
+    flash_bytes : of the board; None for a core
     patched : the part of the network that is computed in strips; None where it is computed whole
     """
 
@@ -39,6 +40,7 @@ class Compiled:
     target: str
     program: Program
     sram_limit: int | None
+    flash_bytes: int | None
     patched: Patched | None
     _choice: Choice
 
@@ -77,7 +79,7 @@ class Compiled:
         """
         from tinykit.engine.export import export, write_folder
 
-        return write_folder(export(self.program, prefix), folder)
+        return write_folder(export(self.program, prefix, self.name), folder)
 
     def __str__(self) -> str:
         plan, core = self.program.plan, self.program.core
@@ -93,6 +95,12 @@ class Compiled:
         rows = [("arena", f"{plan.arena_bytes:,} bytes ({limit}; the stack is not in it), {bound}")]
         if plan.peak_op is not None:
             rows.append(("needs most", self.graph.op_name(self.origin[plan.peak_op])))
+        weights = f"{self.graph.weight_bytes:,} bytes (counted; code comes on top)"
+        if self.flash_bytes is not None:
+            fits = self.graph.weight_bytes < self.flash_bytes
+            verb = "of" if fits else "DO NOT FIT"
+            weights += f" {verb} the board's {self.flash_bytes:,} of flash"
+        rows.append(("weights", weights))
         if self.patched is None:
             rows.append(("patches", "none: the network is computed whole"))
         else:
@@ -154,12 +162,12 @@ def compile_graph(
     """
     from tinykit.engine.patches import Chooser
 
-    name, core, sram = _target(target)
+    name, core, sram, flash = _target(target)
     limit = sram if sram_limit is None else parse_size(sram_limit)
     model, called = as_graph(graph), model_name(graph)
     _refuse_missing(model)
     choice = Chooser(model, core, options).fit(limit)
-    return Compiled(called, model, name, choice.program, limit, choice.patched, choice)
+    return Compiled(called, model, name, choice.program, limit, flash, choice.patched, choice)
 
 
 def parse_size(size: int | str) -> int:
@@ -181,24 +189,24 @@ def parse_size(size: int | str) -> int:
     return count
 
 
-def _target(target: str | Board) -> tuple[str, str, int | None]:
-    """Name, core, and bytes of SRAM (None for a core)."""
+def _target(target: str | Board) -> tuple[str, str, int | None, int | None]:
+    """Name, core, and bytes of SRAM and flash (None for a core)."""
     from tinykit.engine import CORES
 
     if isinstance(target, Board):
-        return target.name, target.core.name, target.sram_bytes
+        return target.name, target.core.name, target.sram_bytes, target.flash_bytes
     if not isinstance(target, str):
         raise UnknownTargetError(
             f"a target is the name of a board or core, or a Board, not {target!r}; "
             f"boards: {', '.join(names())}"
         )
     if target.lower() in CORES:
-        return target.lower(), target.lower(), None
+        return target.lower(), target.lower(), None, None
     try:
         board = load(target)
     except UnknownTargetError as error:
         raise UnknownTargetError(f"{error}; cores: {', '.join(CORES)}") from None
-    return board.name, board.core.name, board.sram_bytes
+    return board.name, board.core.name, board.sram_bytes, board.flash_bytes
 
 
 def _refuse_missing(graph: Graph) -> None:

@@ -24,8 +24,9 @@ from tinykit.graph.ir import Graph, integer_range
 MOST_MACS = 500_000_000
 
 
-def export(program: Program, prefix: str = "model") -> dict[str, str]:
-    """The files of a project around `program`, text by file name.
+def export(program: Program, prefix: str = "model", name: str = "") -> dict[str, str]:
+    """The files of a project around `program`, text by file name; `name` is what its README calls
+    the model.
 
     ``PREFIX.h``, ``PREFIX.c``, ``PREFIX_data.h`` and the kernels they call; ``main.c`` and
     ``PREFIX_example.h`` with a sample and its right answer; ``CMakeLists.txt``; ``README.md``.
@@ -42,7 +43,7 @@ def export(program: Program, prefix: str = "model") -> dict[str, str]:
     values = {
         "prefix": prefix,
         "PREFIX": prefix.upper(),
-        "name": ctext.comment(program.graph.name),
+        "name": ctext.comment(name or program.graph.name),
         "core": "any core" if core is None else core.name,
         "flags": "those of your core"
         if core is None
@@ -127,6 +128,10 @@ def _statements(lines: list[str]) -> str:
     return "do { \\\n" + "".join(f"        {line} \\\n" for line in lines) + "    } while (0)"
 
 
+def _centred(zero: int) -> str:
+    return f"(stored {'−' if zero > 0 else '+'} {abs(zero)})" if zero else "stored"
+
+
 def _tensors(graph: Graph, prefix: str) -> str:
     """Rows of the README's table of inputs and outputs."""
     rows = []
@@ -137,7 +142,7 @@ def _tensors(graph: Graph, prefix: str) -> str:
             real = (
                 "the values themselves"
                 if quant is None
-                else f"{float(quant.scale[0]):.9g} × (stored − {int(quant.zero_point[0])})"
+                else f"{float(quant.scale[0]):.9g} × {_centred(int(quant.zero_point[0]))}"
             )
             shape = " × ".join(map(str, tensor.shape))
             rows.append(f"| `{prefix}_{what}{n}(arena)` | {shape} | {tensor.dtype} | {real} |")
