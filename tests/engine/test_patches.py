@@ -65,6 +65,22 @@ def test_the_interpreter_proves_strips_exact() -> None:
     assert means > 50
 
 
+def test_strips_of_other_types() -> None:
+    rng = np.random.default_rng(1)
+    found = []
+    for dtype in ("float32", "int16", "int4"):
+        kinds = ("conv_2d", "depthwise_conv_2d", "max_pool_2d", "add", "pad", "relu")
+        for graph in collect(40, kinds=kinds, dtype=dtype, max_ops=7):
+            samples = inputs_for(graph, rng, random=1)
+            expected = [graph.run(*s) for s in samples]
+            for patched in every(graph, (2, 3)):
+                found.append(Case(arrange(patched.graph, "cortex-m4"), samples, expected))
+                found[-1].check([patched.graph.run(*s) for s in samples])
+    assert len(found) > 20
+    for case, outputs in run_on_host(found):
+        case.check(outputs)
+
+
 def test_every_op_of_the_strips_has_its_origin() -> None:
     for graph in networks(120):
         for patched in every(graph):
