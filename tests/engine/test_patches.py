@@ -61,8 +61,8 @@ def test_the_interpreter_proves_strips_exact() -> None:
             for sample, want in zip(samples, expected, strict=True):
                 for a, b in zip(want, patched.graph.run(*sample), strict=True):
                     assert np.array_equal(a, b), patched.patches
-    assert min(seen.values()) > 200
-    assert means > 50
+    assert min(seen.values()) > 100
+    assert means > 15
 
 
 def test_strips_of_other_types() -> None:
@@ -131,7 +131,7 @@ def test_chosen_patches_emulated() -> None:
             check_plan(program)
             samples = inputs_for(graph, rng, random=1)
             found.append(Case(program, samples, [graph.run(*s) for s in samples]))
-    assert len(found) > 40
+    assert len(found) > 20
     runs = emulate_many([c.program for c in found], [c.samples for c in found], "cortex-m4")
     for case, run in zip(found, runs, strict=True):
         case.check(run.outputs)
