@@ -145,7 +145,8 @@ def test_compile_within_a_limit(
 def test_compile_says_what_is_wrong(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "new"
     words = ["compile", model, "-o", out]
-    assert_one_line(run(*words, "--sram-limit", "64"), "needs most", "smallest arena that works is")
+    tight = run(*words, "--sram-limit", "64")
+    assert_one_line(tight, "small does not fit", "needs most", "smallest arena that works is")
     assert_one_line(run(*words, "--sram-limit", "lots"), "'lots' is no size", "32K")
     assert_one_line(run(*words, "--target", "stm32f4461"), "closest: stm32f446", "cortex-m4")
     assert_one_line(run("compile", "absent.tflite", "-o", out), "absent.tflite: No such file")

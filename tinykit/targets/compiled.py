@@ -160,13 +160,16 @@ def compile_graph(
     TinykitError
         `sram_limit` is no size.
     """
-    from tinykit.engine.patches import Chooser
+    from tinykit.engine.patches import Chooser, NoFit
 
     name, core, sram, flash = _target(target)
     limit = sram if sram_limit is None else parse_size(sram_limit)
     model, called = as_graph(graph), model_name(graph)
     _refuse_missing(model)
-    choice = Chooser(model, core, options).fit(limit)
+    try:
+        choice = Chooser(model, core, options).fit(limit)
+    except NoFit as error:
+        raise NoFit(error.limit, error.best, model, called) from None
     return Compiled(called, model, name, choice.program, limit, flash, choice.patched, choice)
 
 

@@ -38,13 +38,14 @@ class Choice:
 class NoFit(TinykitError):
     """No arena within the limit; `best` is the smallest that was found."""
 
-    def __init__(self, limit: int, best: Choice, whole: Graph) -> None:
+    def __init__(self, limit: int, best: Choice, whole: Graph, name: str = "") -> None:
         self.limit, self.best = limit, best
         peak = best.program.plan.peak_op
         layer = "" if peak is None else f"; {whole.op_name(best.origin[peak])} needs most"
         how = "without patches" if best.patched is None else f"with {best.patched.patches}"
+        called = name or whole.name or "the graph"
         super().__init__(
-            f"{whole.name or 'the graph'} does not fit an arena of {limit:,} bytes{layer}. The "
+            f"{called} does not fit an arena of {limit:,} bytes{layer}. The "
             f"smallest arena that works is {best.arena_bytes:,} bytes, {how}"
         )
 
