@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.engine.nets import collect, residual
-from tinykit.engine import ctext
+from tinykit.engine import PLAIN, ctext
 from tinykit.engine.build import compile_host, compile_target
 from tinykit.engine.codegen import codegen, generate
 from tinykit.engine.cores import CORES, find_core
@@ -64,7 +64,7 @@ def test_names_cannot_break_out_of_comments() -> None:
 
 
 def test_generation_is_deterministic_and_prefixed() -> None:
-    first, second = generate(residual(), prefix="net"), generate(residual(), prefix="net")
+    first, second = (generate(residual(), prefix="net", options=PLAIN) for _ in range(2))
     assert first.files == second.files
     assert {"net.c", "net.h", "conv.c", "conv.h", "fixedpoint.h"} <= set(first.files)
     assert first.entry == "net_invoke"
@@ -82,7 +82,8 @@ def test_int4_weights_stay_packed() -> None:
         [b.op("fully_connected", [x, w], (1, 2), "int8", Quantization.per_tensor(0.2))]
     )
     (found,) = re.findall(
-        r"uint8_t \w+\[(\d+)\] = \{\s*([^}]*)\}", generate(graph).files["model_data.h"]
+        r"uint8_t \w+\[(\d+)\] = \{\s*([^}]*)\}",
+        generate(graph, options=PLAIN).files["model_data.h"],
     )
     packed = [int(v) for v in found[1].split(",")]
     assert found[0] == "5"

@@ -132,7 +132,8 @@ def compile_host(
     Parameters
     ----------
     compiler : "zig" or "cc"; by default zig, or the system's ``cc`` where zig is not installed
-    wide : whether vectors of 32 bytes (AVX2) may be used, where this machine has them
+    wide : whether the kernels for this machine may use vectors of 32 bytes (AVX2), where it has
+        them. Only they: zig 0.17's clang, allowed AVX2 everywhere, gets other loops wrong.
 
     Raises
     ------
@@ -156,7 +157,13 @@ def compile_host(
                 f"no C compiler for this machine: pip install ziglang, or install {compiler!r}"
             )
         command, version = [found], _version(found)
-    command += ["-shared", "-fPIC", *COMMON, *(["-mavx2"] if wide and has_avx2() else []), *flags]
+    command += [
+        "-shared",
+        "-fPIC",
+        *COMMON,
+        *(["-DTK_AVX2"] if wide and has_avx2() else []),
+        *flags,
+    ]
     key = repr(
         ("host", sys.platform, platform.machine(), version, command[1:], sorted(files.items()))
     )

@@ -132,7 +132,9 @@ class OpContext:
             self.texts.append(ctext.structs(name, ctype, rows))
         return self.constants[key]
 
-    def function(self, name: str, params: str, body: str, note: str = "") -> str:
+    def function(
+        self, name: str, params: str, body: str, note: str = "", attribute: str = ""
+    ) -> str:
         """Name of a static function of its own that the op's function can call; equal ones are
         written once. `name` is what its name ends with."""
         key = f"{name}({params}) {body}"
@@ -140,7 +142,8 @@ class OpContext:
             self.shared[key] = full = f"{self.prefix}_f{len(self.shared)}_{name}"
             self.functions.append(
                 (f"/* {ctext.comment(note)} */\n" if note else "")
-                + "__attribute__((noinline))\n"
+                + f"__attribute__((noinline)) {attribute}".rstrip()
+                + "\n"
                 + f"static void {full}({params})\n{{\n{_indented(body)}}}\n"
             )
         return self.shared[key]

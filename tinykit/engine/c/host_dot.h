@@ -1,4 +1,4 @@
-/* Vectors for machines that run an operating system: AVX2 where the compiler may use it, SSE2 and
+/* Vectors for machines that run an operating system: AVX2 where the machine has it, SSE2 and
    NEON, which every 64-bit x86 and Arm has, and the compiler's own translation elsewhere. */
 #ifndef TINYKIT_HOST_DOT_H
 #define TINYKIT_HOST_DOT_H
@@ -8,7 +8,13 @@
 #include <arm_neon.h>
 #endif
 
-#define TK_HOST static inline __attribute__((always_inline))
+/* functions that use vectors; TK_AVX2 is defined where the machine has it */
+#if defined(TK_AVX2)
+#define TK_WIDE __attribute__((target("avx2")))
+#else
+#define TK_WIDE
+#endif
+#define TK_HOST static inline TK_WIDE __attribute__((always_inline))
 
 typedef int16_t tk_v8 __attribute__((vector_size(16)));
 typedef int32_t tk_v4 __attribute__((vector_size(16)));
@@ -29,7 +35,7 @@ TK_HOST int32_t tk_pair(const int16_t *from)
 
 /* Sums of eight channels; pairs of weights of the eight lie together. tk_sum8_add adds the products
    of two neighbouring inputs. */
-#if defined(__AVX2__)
+#if defined(TK_AVX2)
 
 typedef int32_t tk_sum8 __attribute__((vector_size(32)));
 typedef int16_t tk_pairs __attribute__((vector_size(32)));
@@ -112,7 +118,7 @@ TK_HOST int8_t tk_host_leave(int32_t acc, double factor, double half, double bel
 }
 
 /* `rows` rows of int8 widened into the middle of a larger image that holds `fill` elsewhere */
-static inline void tk_host_widen(const int8_t *in, int16_t *to, int32_t rows, int32_t row,
+TK_HOST void tk_host_widen(const int8_t *in, int16_t *to, int32_t rows, int32_t row,
                                  int32_t above, int32_t before, int32_t after, int32_t below,
                                  int16_t fill)
 {

@@ -147,6 +147,14 @@ TK_VECTOR tk_q32 tk_load_4(const int8_t *from)
     return r;
 }
 
+TK_VECTOR tk_q32 tk_load_some(const int8_t *from, int32_t count)
+{
+    tk_q32 r;
+    __asm__ volatile("vctp.32 %2\n\tvpst\n\tvldrbt.s32 %q0, [%1]"
+                     : "=w"(r) : "l"(from), "r"(count) : "memory");
+    return r;
+}
+
 /* the low bytes of four lanes */
 TK_VECTOR void tk_store_4(int8_t *to, tk_q32 x)
 {
@@ -316,6 +324,14 @@ TK_VECTOR tk_q32 tk_load_q32(const int32_t *from)
 TK_VECTOR tk_q32 tk_load_4(const int8_t *from)
 {
     const tk_q32 r = {from[0], from[1], from[2], from[3]};
+    return r;
+}
+
+TK_VECTOR tk_q32 tk_load_some(const int8_t *from, int32_t count)
+{
+    tk_q32 r = {0, 0, 0, 0};
+    for (int32_t i = 0; i < count; i++)
+        r[i] = from[i];
     return r;
 }
 

@@ -18,7 +18,7 @@ from tinykit.engine.kernel import Kernel, Layers, Needs, register
 from tinykit.engine.layer import Layer
 from tinykit.engine.options import Options
 from tinykit.engine.schedule import Schedule
-from tinykit.engine.specialised.host_weights import computable, leaving, wide_bytes, widened
+from tinykit.engine.specialised.host_weights import call, computable, leaving, wide_bytes, widened
 
 #: output channels that are computed side by side
 BLOCK = 8
@@ -95,7 +95,7 @@ class HostConv(Kernel):
             lines.append("        {")
             lines += ["            " + line for line in _pixels(layer, walk, rest)]
             lines.append("        }")
-        return "\n".join([*lines, "    }", "}"]) + "\n"
+        return call(ctx, [*lines, "    }", "}"])
 
 
 @dataclass(frozen=True)

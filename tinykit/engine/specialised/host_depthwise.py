@@ -9,7 +9,7 @@ from tinykit.engine.cores import Core
 from tinykit.engine.kernel import Kernel, Layers, Needs, register
 from tinykit.engine.options import Options
 from tinykit.engine.schedule import Schedule
-from tinykit.engine.specialised.host_weights import computable, leaving, wide_bytes, widened
+from tinykit.engine.specialised.host_weights import call, computable, leaving, wide_bytes, widened
 
 #: filters of at most so many taps are written out
 WRITTEN_OUT = 49
@@ -70,4 +70,4 @@ class HostDepthwise(Kernel):
             "    }",
             "}",
         ]
-        return "\n".join(lines) + "\n"
+        return call(ctx, lines)

@@ -51,6 +51,13 @@ def widened(layer: Layer) -> tuple[list[str], tuple[int, int, int]]:
     return lines, (h + top + bottom, w + left + right, c)
 
 
+def call(ctx: OpContext, lines: list[str]) -> str:
+    """The body of a kernel that does `lines` in a function in which wide vectors may be used."""
+    params = "const int8_t *in, int8_t *out, uint8_t *scratch"
+    function = ctx.function("host", params, "\n".join(lines) + "\n", attribute="TK_WIDE")
+    return f"{function}(in, out, scratch);\n"
+
+
 def wide_bytes(layer: Layer) -> int:
     """Memory for `widened`, and for reading a pair or a vector beyond its end."""
     h, w, c = layer.in_hwc

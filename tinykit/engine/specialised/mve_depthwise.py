@@ -64,7 +64,8 @@ class Strip(Plane):
         """Of the strip, with what loads of the last four outputs touch beyond it."""
         outputs = -(-self.outputs[0] // 4) * 4
         last = (outputs - 1) * self.step + self.vectors * LANES
-        return -(-max(last, (self.before[0] + self.copied[0]) * self.ring) // LANES) * LANES
+        blank = (self.before[0] + -(-self.copied[0] // 4) * 4) * self.ring
+        return -(-max(last, blank) // LANES) * LANES
 
     @property
     def lines_needed(self) -> int:
@@ -181,6 +182,11 @@ def _lines(layer: Layer, strip: Strip, ctx: OpContext) -> Iterator[str]:
     yield "int8_t *const strip = (int8_t *)scratch;"
     yield f"const tk_q16 from_at = tk_steps_q16({in_step}), to_at = tk_steps_q16({ring});"
     yield f"const tk_q32 out_at = tk_steps_q32({out_step});"
+    blank = any(
+        n * strip.strides[1] + more > strip.inputs[1] for n in range(lines)
+    )  # lines of padding below
+    if blank:
+        yield f"const tk_q32 blank_at = tk_steps_q32({ring}), blank = tk_all_q32({layer.in_zero});"
     yield from way.limits(layer)
     yield f"for (int32_t channel = 0; channel < {layer.channels}; channel++) {{"
     yield "    const int32_t bias = k[0], multiplier = k[1], shift = k[2];"
@@ -193,14 +199,11 @@ def _lines(layer: Layer, strip: Strip, ctx: OpContext) -> Iterator[str]:
     yield f"        for (; ready < line * {strip.strides[1]} + {more}; ready++) {{"
     yield f"            int8_t *to = strip + {strip.before[0] * ring} + slot;"
     yield f"            slot = (slot + 1) & {ring - 1};"
-    blank = any(
-        n * strip.strides[1] + more > strip.inputs[1] for n in range(lines)
-    )  # lines of padding below
     indent = " " * 12
     if blank:
         yield f"            if (ready >= {strip.inputs[1]}) {{"
-        yield f"                for (int32_t i = 0; i < {strip.copied[0]}; i++)"
-        yield f"                    to[i * {ring}] = {layer.in_zero};"
+        yield f"                for (int32_t i = 0; i < {strip.copied[0]}; i += 4)"
+        yield f"                    tk_scatter_4(to + i * {ring}, blank_at, blank);"
         yield "                continue;"
         yield "            }"
     yield from (indent + text for text in _move(strip, in_step, in_line))
