@@ -1,4 +1,4 @@
-"""The first lesson in JupyterLab, in a real browser: predict, unlock, turn a knob, compare."""
+"""The lessons in JupyterLab, in a real browser: predict, unlock, turn a knob, compare."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.driver import PATIENCE, Watched, serving, unused_port, watche
 from tinykit import explore
 from tinykit.explore.app import environment
 
-NAME = "01_from_notebook_to_chip"
+NAME, SECOND = "01_from_notebook_to_chip", "02_inside_the_engine"
 RUN_ALL = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
 
 
@@ -24,7 +24,8 @@ def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("lab")
     lessons = folder / "lessons"
     lessons.mkdir()
-    shutil.copy(root / "notebooks" / f"{NAME}.ipynb", lessons)
+    for name in (NAME, SECOND):
+        shutil.copy(root / "notebooks" / f"{name}.ipynb", lessons)
     port = unused_port()
     options = {
         "ServerApp.ip": "127.0.0.1",
@@ -98,5 +99,42 @@ def test_lesson_as_a_reader_uses_it(browser: object, lab: str, tmp_path: Path) -
     assert seen.readout() == explorer.text(narrower)
     page.locator(".tinykit-explorer").scroll_into_view_if_needed()
     page.screenshot(path=str(tmp_path / "lesson.png"))
+    assert seen.outside == []
+    page.close()
+
+
+def test_second_lesson_as_a_reader_uses_it(browser: object, lab: str) -> None:
+    seen: Watched = watched_page(browser, {"width": 1300, "height": 1500})
+    page = seen.page
+    page.goto(f"{lab}lab/tree/{SECOND}.ipynb?reset", timeout=PATIENCE)  # no other is open
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
+    page.wait_for_function("document.body.innerText.includes('| Idle')", timeout=PATIENCE)
+    page.evaluate(RUN_ALL)
+    page.wait_for_function(
+        "document.body.innerText.includes('pack_pairs: not written yet')", timeout=2 * PATIENCE
+    )
+    text = page.inner_text(".jp-Notebook")
+    assert "You made no prediction" in text
+    assert page.locator(".tinykit-view").count() == 0
+    assert "Traceback" not in text
+
+    page.locator('.widget-radio-box input[type="radio"]').first.focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="This is my prediction").press("Enter")
+    page.wait_for_selector(".tinykit-figure svg", timeout=PATIENCE)
+    page.wait_for_function("document.body.innerText.includes('A surprise: you said 1, as MLA')")
+
+    # It starts with everything off; own kernels and SIMD bring SMLAD, in sight at once.
+    explorer = explore.load("inside-engine")
+    off = dict.fromkeys(("specialise", "simd", "unroll", "fuse", "in_place"), False)
+    seen.wait_for_turn(1)
+    assert seen.readout() == explorer.text(explorer.compute({**off, "layer": 2}))
+    for turn, button in enumerate((0, 1), 2):
+        page.get_by_role("button", name="on", exact=True).nth(button).press("Enter")
+        seen.wait_for_turn(turn)
+    on = {**off, "specialise": True, "simd": True, "layer": 2}
+    assert seen.readout() == explorer.text(explorer.compute(on))
+    listing = page.locator(".tinykit-panel pre").nth(1)
+    assert "smlad" in listing.inner_text()
     assert seen.outside == []
     page.close()
