@@ -1,9 +1,12 @@
 """Random graphs over all ops: reference and emulated C against TFLite Micro's own outputs.
 
-Integer outputs count as differing when any bit does, float outputs beyond rounding.
+Integer outputs count as differing when any bit does, float outputs beyond rounding. Every schedule
+of every kernel: `random_schedules`.
 """
 
 from __future__ import annotations
+
+import shutil
 
 import numpy as np
 
@@ -16,8 +19,8 @@ from tinykit.formats.tflite import write
 from tinykit.targets.tflm import TflmSession
 
 #: graphs of any ops, graphs that contain one given op (for each op), graphs that are emulated too
-GRAPHS, EACH, EMULATED = 350, 5, 200
-CORES = ("cortex-m4", "cortex-m0plus")
+GRAPHS, EACH, EMULATED = 350, 5, 310
+CORES = ("cortex-m0plus", "cortex-m4", "cortex-m7", "cortex-m33")
 
 Outputs = list[list[np.ndarray]]
 
@@ -48,11 +51,13 @@ def run() -> list[Figure]:
     # spread over all of them, so that the emulated part is no other kind of graph
     some = [round(i) for i in np.linspace(0, len(graphs) - 1, EMULATED)]
     few = [samples[i][:3] for i in some]
-    for core in CORES:
-        runs = emulate_many([graphs[i] for i in some], few, core)
+    helium = shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")
+    for core in (*CORES, *(["cortex-m55"] if helium else [])):
+        toolchain = "gcc" if core == "cortex-m55" else "zig"
+        runs = emulate_many([graphs[i] for i in some], few, core, toolchain)
         wanted = [expected[i][:3] for i in some]
         figures += [
-            at_least(f"random graphs, generated C on an emulated {core}", len(runs), "graphs", 100),
+            at_least(f"random graphs, generated C on an emulated {core}", len(runs), "graphs", 300),
             at_most(
                 f"{core}: graphs that differ",
                 _differing(wanted, [list(r.outputs) for r in runs]),

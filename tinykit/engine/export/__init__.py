@@ -17,8 +17,24 @@ import numpy as np
 from tinykit.engine import ctext
 from tinykit.engine.arrange import Program
 from tinykit.engine.codegen import generate
+from tinykit.engine.cores import Core
 from tinykit.graph.errors import TinykitError
 from tinykit.graph.ir import Graph, integer_range
+
+#: rules of MISRA C:2012 that generated code breaks, and why (tests/engine/test_misra.py has a
+#: checker look for others)
+MISRA = {
+    "2.2, 2.4, 2.5, 2.7": "helpers and parameters that one model does not need",
+    "8.7, 8.9": "an op's functions and tables stand by themselves",
+    "10.1, 10.3, 10.4, 10.8": "int8 arithmetic in int, narrowed after clamping",
+    "11.3, 11.5": "one arena for all types",
+    "12.1, 12.3, 13.3, 14.2": "dense inner loops",
+    "15.5, 15.6": "early return; single statements without braces",
+    "17.8": "parameters that walk along",
+    "18.4": "pointers that walk along",
+    "19.2": "floats are looked at as bits through a union",
+    "20.5, 20.7, 20.10": "macros that write instructions",
+}
 
 #: reference runs of graphs with more work than this would make people wait
 MOST_MACS = 500_000_000
@@ -29,7 +45,8 @@ def export(program: Program, prefix: str = "model", name: str = "") -> dict[str,
     the model.
 
     ``PREFIX.h``, ``PREFIX.c``, ``PREFIX_data.h`` and the kernels they call; ``main.c`` and
-    ``PREFIX_example.h`` with a sample and its right answer; ``CMakeLists.txt``; ``README.md``.
+    ``PREFIX_example.h`` with a sample and its right answer; ``CMakeLists.txt``, for a Cortex-M with
+    a toolchain file; ``README.md``.
 
     Raises
     ------
@@ -39,27 +56,42 @@ def export(program: Program, prefix: str = "model", name: str = "") -> dict[str,
     sources = generate(program, prefix)
     prefix = ctext.identifier(prefix)
     names = sorted(name for name in sources.files if name.endswith(".c"))
+    headers = sorted(name for name in sources.files if name.endswith(".h"))
     core = program.core
+    gcc_flags = "" if core is None else " ".join(("-mthumb", *core.gcc_flags))
     values = {
         "prefix": prefix,
         "PREFIX": prefix.upper(),
         "name": ctext.comment(name or program.graph.name),
         "core": "any core" if core is None else core.name,
-        "flags": "those of your core"
-        if core is None
-        else f"for gcc {' '.join(('-mthumb', *core.gcc_flags))}",
+        "flags": "those of your core" if core is None else f"for gcc `{gcc_flags}`",
+        "gcc_flags": gcc_flags,
+        "tool_file": "" if core is None else ", `arm-none-eabi.cmake`",
+        "zephyr": _zephyr(core),
+        "asm": "" if core is None else ", and inline assembly where the core has SIMD instructions",
+        "misra": "; ".join(f"{rule} ({why})" for rule, why in MISRA.items()),
         "sources": "\n".join(f"    {name}" for name in names),
-        "files": ", ".join(f"`{name}`" for name in sorted(sources.files)),
+        "files_c": ", ".join(f"`{name}`" for name in names),
+        "files_h": ", ".join(f"`{name}`" for name in headers),
         "arena": f"{sources.plan.arena_bytes:,}",
         "weights": f"{program.graph.weight_bytes:,}",
         "tensors": _tensors(program.graph, prefix),
     }
     files = dict(sources.files)
     files[f"{prefix}_example.h"] = _example(program.graph, prefix)
-    for name in ("main.c", "CMakeLists.txt", "README.md"):
+    tools = () if core is None else ("arm-none-eabi.cmake",)
+    for name in ("main.c", "CMakeLists.txt", "README.md", *tools):
         template = (resources.files(__name__) / f"{name}.in").read_text(encoding="utf-8")
         files[name] = Template(template).substitute(values)
     return files
+
+
+def _zephyr(core: Core | None) -> str:
+    """Lines of a Zephyr application's prj.conf."""
+    lines = ["`CONFIG_SPEED_OPTIMIZATIONS=y`", "`CONFIG_MAIN_STACK_SIZE=2048`"]
+    if core is not None and core.fpu:
+        lines.append("`CONFIG_FPU=y`")
+    return ", ".join(lines)
 
 
 def write_folder(files: dict[str, str], folder: str | Path) -> Path:
