@@ -64,11 +64,19 @@ def emulated_by_kind() -> dict[str, list[Emulation]]:
 
 
 @pytest.mark.parametrize(
-    ("core", "toolchain"), [("cortex-m4", "zig"), ("cortex-m0plus", "zig"), ("cortex-m33", "gcc")]
+    ("core", "toolchain"),
+    [
+        ("cortex-m4", "zig"),
+        ("cortex-m0plus", "zig"),
+        ("cortex-m33", "gcc"),
+        ("cortex-m55", "gcc"),
+    ],
 )
 def test_random_graphs_emulated(core: str, toolchain: str) -> None:
     if toolchain == "gcc" and not shutil.which("arm-none-eabi-gcc"):
         pytest.skip("arm-none-eabi-gcc is not installed")
+    if core == "cortex-m55" and not shutil.which("qemu-system-arm"):
+        pytest.skip("qemu-system-arm is not installed")
     found = cases(200)
     assert len({op.kind for graph, _, _ in found for op in graph.ops}) >= 30
     check(found, core, toolchain)
