@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.engine.nets import collect, residual
+from tests.layer_graphs import KINDS, layer_graphs
 from tinykit.engine import PLAIN, ctext
 from tinykit.engine.build import compile_host, compile_target
 from tinykit.engine.codegen import codegen, generate
@@ -120,6 +121,28 @@ def test_clean_under_strict_warnings() -> None:
     flags = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
     compile_host(files, flags, "zig")
     compile_target(files, CORES["cortex-m4"], "m0_invoke", "zig", flags)
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m55"])
+@pytest.mark.parametrize(
+    "toolchain",
+    [
+        "zig",
+        pytest.param(
+            "gcc",
+            marks=pytest.mark.skipif(
+                not shutil.which("arm-none-eabi-gcc"), reason="arm-none-eabi-gcc is not installed"
+            ),
+        ),
+    ],
+)
+def test_kernels_for_other_cores_are_clean(core: str, toolchain: str) -> None:
+    files: dict[str, str] = {}
+    for kind in KINDS:
+        for n, graph in enumerate(collect(3, strategy=layer_graphs(kind))):
+            files |= generate(graph, prefix=f"{kind}{n}", core=core).files
+    flags = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+    compile_target(files, CORES[core], f"{KINDS[0]}0_invoke", toolchain, flags)
 
 
 @pytest.mark.parametrize("compiler", ["cc", "arm-none-eabi-gcc"])
