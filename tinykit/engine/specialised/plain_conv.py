@@ -41,7 +41,7 @@ class PlainConv(Kernel):
         ):
             return []
         count = Columns.of(layer).count
-        step = 4 if options.unroll else 1
+        step = (4 if way.short else 8) if options.unroll else 1
         filters = (2,) if way.short else FILTERS
         return [
             Schedule.of(self.name, pixels=min(n, count), step=step, filters=many)
