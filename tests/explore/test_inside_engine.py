@@ -51,6 +51,9 @@ def test_every_technique_pays_somewhere_and_none_changes_a_bit(
 ) -> None:
     best = explorer.compute({"model": model}).built
     assert best.exact
+    shared = explorer.compute({"model": model, "specialise": False}).built
+    no_simd = explorer.compute({"model": model, "simd": False}).built
+    assert best.total < no_simd.total < shared.total, "each has a part of its own"
     for name in ("specialise", "simd", "unroll", "fuse", "in_place"):
         without = explorer.compute({"model": model, name: False}).built
         assert without.exact

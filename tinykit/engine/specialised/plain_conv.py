@@ -1,4 +1,4 @@
-"""conv_2d and fully_connected on cores without DSP instructions.
+"""conv_2d and fully_connected on cores without DSP instructions, or without their use.
 
 Two filters for two pixels at a time: four loads for four products. On a Cortex-M0+ that is all that
 its registers hold. Windows that do not lie in one piece are copied first.
@@ -33,7 +33,7 @@ class PlainConv(Kernel):
 
     def schedules(self, layers: Layers, core: Core | None, options: Options) -> list[Schedule]:
         (layer,) = layers
-        way = PlainWay.of(layer, core)
+        way = PlainWay.of(layer, core, options.simd)
         if way is None:
             return []
         if layer.kind == "conv_2d" and (

@@ -41,7 +41,7 @@ class PlainDepthwise(Kernel):
     def schedules(self, layers: Layers, core: Core | None, options: Options) -> list[Schedule]:
         (layer,) = layers
         if (
-            PlainWay.of(layer, core) is None
+            PlainWay.of(layer, core, options.simd) is None
             or layer.batches != 1
             or layer.channels % layer.in_hwc[2]
         ):

@@ -19,7 +19,7 @@ from tinykit.engine.codegen import OpContext
 from tinykit.engine.cores import Core
 from tinykit.engine.layer import Layer
 from tinykit.engine.requant import Requant, exact
-from tinykit.engine.specialised.leaving import WITHOUT_DSP
+from tinykit.engine.specialised.leaving import has_dsp
 
 #: what accumulators are raised by, to be never negative
 RAISE = 1 << 30
@@ -41,7 +41,7 @@ def narrow(mantissa: Any, add: Any, signed: bool) -> tuple[Any, Any]:
 
 
 class PlainWay:
-    """What every accumulator of `layer` goes through, on a `core` without DSP instructions."""
+    """What every accumulator of `layer` goes through, on a `core`, without DSP instructions."""
 
     def __init__(self, layer: Layer, requant: Requant, core: Core, extra: np.ndarray | int = 0):
         self.layer, self.requant, self.extra = layer, requant, extra
@@ -61,10 +61,15 @@ class PlainWay:
             self.columns.pop()
 
     @classmethod
-    def of(cls, layer: Layer, core: Core | None) -> PlainWay | None:
-        """None where the core has DSP instructions, or the layer is not int8 throughout with
-        constants, or what leaves it is not provably exact."""
-        if core is None or core.name not in WITHOUT_DSP or not _constant(layer):
+    def of(cls, layer: Layer, core: Core | None, simd: bool = False) -> PlainWay | None:
+        """None where the layer is not int8 throughout with constants, or what leaves it is not
+        provably exact.
+
+        Parameters
+        ----------
+        simd : whether DSP instructions may be used: then None on cores that have them
+        """
+        if core is None or core.mve or (simd and has_dsp(core)) or not _constant(layer):
             return None
         requant = exact(layer)
         if requant is None:
