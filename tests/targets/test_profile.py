@@ -138,7 +138,7 @@ def test_html_escapes_names() -> None:
 
 
 def test_a_model_that_does_not_fit_says_by_how_much_and_where() -> None:
-    graph = small_int8(channels=200, size=12)
+    graph = small_int8(channels=200, size=14)
     profile = tk.profile(graph, "samd21")
     fit = {b.memory: b for b in profile.fit.budgets}
     assert not profile.fits
@@ -202,7 +202,7 @@ def test_an_op_whose_tensors_do_not_fit_leaves_the_rest_profiled() -> None:
 
 
 def test_constants_of_an_unknown_op_need_flash_all_the_same() -> None:
-    graph = with_unknown_op(small_int8(channels=200, size=12), 2)  # 115,200 weights of 116,800
+    graph = with_unknown_op(small_int8(channels=200, size=14), 2)  # 115,200 weights of 116,800
     part = tk.profile(graph, "stm32f446")
     assert part.flash_bytes > graph.weight_bytes > 100_000
     assert not tk.profile(graph, "stm32f103").fits
@@ -221,7 +221,7 @@ def test_a_graph_of_unknown_ops_alone_still_has_its_memory() -> None:
 def test_a_graph_too_big_to_emulate_still_has_macs_memory_and_a_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    graph = small_int8(channels=200, size=12)
+    graph = small_int8(channels=200, size=14)
     monkeypatch.setattr("tinykit.targets.microcontroller.MOST_WORK", graph.macs)
     profile = tk.profile(graph, "samd21")
     assert (profile.instructions, profile.macs) == (None, graph.macs)
