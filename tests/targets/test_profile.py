@@ -138,7 +138,7 @@ def test_html_escapes_names() -> None:
 
 
 def test_a_model_that_does_not_fit_says_by_how_much_and_where() -> None:
-    graph = small_int8(channels=200, size=12)
+    graph = small_int8(channels=200, size=14)
     profile = tk.profile(graph, "samd21")
     fit = {b.memory: b for b in profile.fit.budgets}
     assert not profile.fits
@@ -221,7 +221,7 @@ def test_a_graph_of_unknown_ops_alone_still_has_its_memory() -> None:
 def test_a_graph_too_big_to_emulate_still_has_macs_memory_and_a_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    graph = small_int8(channels=200, size=12)
+    graph = small_int8(channels=200, size=14)
     monkeypatch.setattr("tinykit.targets.microcontroller.MOST_WORK", graph.macs)
     profile = tk.profile(graph, "samd21")
     assert (profile.instructions, profile.macs) == (None, graph.macs)

@@ -181,9 +181,10 @@ def _how_long(board: Board) -> str:
     return (
         f"cycles / {board.mhz:g} MHz: Arm's published cycles of each instruction (DDI 0439) times "
         f"how often it ran on the emulator, {waits}. The range is what Arm and the flash leave "
-        "open. Error: no board has run this very code. On NUCLEO-L4R5ZI the model gives it 1.5 to "
-        "1.75 cycles an instruction; stacks of CMSIS-NN's class took 1.5 to 1.77 there (MLPerf "
-        "Tiny results, other kernels): expect an error of a tenth or more"
+        "open. Error: no board has run this very code. On NUCLEO-L4R5ZI the model gives the kit's "
+        "kernels that are not specialised 1.55 to 1.71 cycles an instruction; stacks of CMSIS-NN's "
+        "class took 1.5 to 1.77 there (MLPerf Tiny results, other kernels): expect an error of a "
+        "tenth or more"
     )
 
 
