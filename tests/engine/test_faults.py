@@ -177,7 +177,9 @@ def test_emulate_heeds_the_stack_limit(emulator: str, core: str) -> None:
     samples = samples_of(residual(), 1)
     used = emulate(residual(), samples, core, emulator=emulator).ram.stack
     limit = -(-used // 8) * 8
-    again = emulate(residual(), samples, core, emulator=emulator, stack_bytes=limit)
+    # an Armv8-M limits the stack pointer, which may go further down than what is written there
+    room = limit + 128 * CORES[core].v8m
+    again = emulate(residual(), samples, core, emulator=emulator, stack_bytes=room)
     assert again.ram.stack == used
     with pytest.raises(EmulationError, match=rf"stack overflow\) in \w+.*{STACK}"):
         emulate(residual(), samples, core, emulator=emulator, stack_bytes=limit - 64)
