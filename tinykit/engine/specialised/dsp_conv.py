@@ -24,6 +24,10 @@ from tinykit.engine.specialised.leaving import has_dsp
 
 #: pixels and words of weights (two channels each) whose sums fit into the registers side by side
 SHAPES = ((4, 1), (3, 1), (2, 2), (2, 1), (1, 4), (1, 2), (1, 1))
+#: and of runs in a loop so many
+WRITTEN_OUT = (16, 8)
+#: bytes of code that the cache before a Cortex-M4's flash holds
+CACHE = 1024
 #: loads reach this many bytes beyond a pointer
 REACH = 4095
 #: and loads of two words
@@ -51,7 +55,7 @@ class DspConv(Kernel):
             if pixels > _side(layer) or 2 * words > layer.channels + layer.channels % 2:
                 continue
             walk = source(layer, ends).walk(pixels)
-            written = [0, 8] if 8 < walk.steps <= WHOLE else [16, 8] if walk.steps > WHOLE else [0]
+            written = [n for n in WRITTEN_OUT if n < walk.steps] + [0] * (walk.steps <= WHOLE)
             for steps in written if options.unroll else [1]:
                 if _reach(walk, pixels, steps) > REACH:
                     continue
@@ -59,7 +63,8 @@ class DspConv(Kernel):
                 found.append(
                     Schedule.of(self.name, pixels=pixels, words=words, steps=steps, wide=wide)
                 )
-        return sorted(found, key=lambda s: cost(layer, ends, s))
+        cached = core is None or core.name != "cortex-m4"
+        return sorted(found, key=lambda s: _guess(layer, ends, s, cached))
 
     def needs(self, layers: Layers, schedule: Schedule) -> Needs:
         (layer,) = layers
@@ -134,6 +139,41 @@ def _side(layer: Layer) -> int:
     return layer.out_hwc[1]
 
 
+def _guess(layer: Layer, ends: Ends, schedule: Schedule, cached: bool) -> float:
+    """What schedules are ordered by: instructions, and what fetching them costs.
+
+    The caches of a Cortex-M4's flash hold 1 KB of code (64 lines of 16 bytes on STM32F4, 32 of 32
+    on STM32L4); a loop beyond that waits for flash at each turn, half a cycle an instruction and
+    more (`tinykit.engine.flash`).
+    """
+    large = not cached and _code_bytes(layer, ends, schedule) > CACHE
+    return cost(layer, ends, schedule) * (1.5 if large else 1)
+
+
+def _step(ends: Ends, schedule: Schedule, pixels: int) -> float:
+    """Instructions of two taps."""
+    words = schedule["words"]
+    loads: float = words + pixels
+    if schedule["wide"]:
+        loads = loads / 2 if words == 1 else words // 2 + words % 2 + pixels
+    return (2 - ends.raw) * words + loads + 2 * pixels * words
+
+
+def _leave(schedule: Schedule, pixels: int) -> float:
+    """Instructions of a group of channels beside its taps."""
+    return 2 * schedule["words"] * (3 + 5.5 * pixels) + 12
+
+
+def _code_bytes(layer: Layer, ends: Ends, schedule: Schedule) -> float:
+    """Rough size of the loop over groups of channels."""
+    pixels, steps = schedule["pixels"], schedule["steps"]
+    walk = source(layer, ends).walk(pixels)
+    written = walk.steps if steps == 0 else steps + walk.steps % steps
+    if steps == 0 and walk.whole:
+        written *= len(walk.starts)
+    return 4 * (written * _step(ends, schedule, pixels) + _leave(schedule, pixels))
+
+
 def cost(layer: Layer, ends: Ends, schedule: Schedule) -> float:
     """Rough number of instructions."""
     gather = source(layer, ends)
@@ -143,20 +183,14 @@ def cost(layer: Layer, ends: Ends, schedule: Schedule) -> float:
 
     def block(pixels: int) -> float:
         walk = gather.walk(pixels)
-        words = schedule["words"]
         channels = layer.channels + layer.channels % 2
-        loads: float = words + pixels
-        if schedule["wide"]:
-            loads = loads / 2 if words == 1 else words // 2 + words % 2 + pixels
-        step = (2 - ends.raw) * words + loads + 2 * pixels * words
         loops = walk.steps / (schedule["steps"] or walk.steps) * 4.0
         if schedule["steps"] == 0 and walk.whole:
             loops = 0
         runs = layer.weights.size // layer.channels // walk.run
-        leave = 2 * words * (3 + 5.5 * pixels) + 12
-        return channels / 2 / words * (
-            runs * (step * walk.steps + loops) + leave
-        ) + 2 * gather.halfwords(pixels)
+        group = runs * (_step(ends, schedule, pixels) * walk.steps + loops)
+        groups = channels / 2 / schedule["words"]
+        return groups * (group + _leave(schedule, pixels)) + 2 * gather.halfwords(pixels)
 
     return lines * (blocks * block(pixels) + (block(rest) if rest else 0))
 
