@@ -133,3 +133,13 @@ def test_a_table_of_another_format_is_refused() -> None:
 def test_accuracy_of_a_net_is_the_mean_of_its_seeds(table: _table.Table) -> None:
     for net in table.nets.values():
         assert net.accuracy == pytest.approx(float(np.mean(net.accuracies)))
+
+
+def test_time_comes_from_cycles_and_without_them_from_a_mean(table: _table.Table) -> None:
+    cost = table.nets[min(WIDTHS), 0.0, 8, "ptq"].cores["cortex-m4"]
+    board = targets.load("stm32f446")
+    middle, low, high = cost.milliseconds(board)
+    assert low < middle < high
+    assert middle == pytest.approx(cost.cycles[_table.flash_key(board)][0] / board.mhz / 1000)
+    without = replace(cost, cycles={})
+    assert without.milliseconds(board) == board.milliseconds(cost.instructions)

@@ -78,7 +78,7 @@ def from_table(net: Net, board: Board) -> Deployment:
         flash_bytes=cost.flash_bytes,
         sram_bytes=cost.sram_bytes,
         total_instructions=cost.instructions,
-        milliseconds=board.milliseconds(cost.instructions),
+        milliseconds=cost.milliseconds(board),
         fit=fit_on(net, board),
     )
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinykit.graph.errors import TinykitError
 from tinykit.plots.memory import Life
 
+if TYPE_CHECKING:
+    from tinykit.targets.boards import Board
+
 #: raised when the shape of the file changes
-FORMAT = 2
+FORMAT = 3
 
 
 class TableError(TinykitError, ValueError):
@@ -29,6 +32,11 @@ class CoreCost:
     """What the generated C of a network costs on one core: instructions and bytes, counted.
 
     The arena is the core's own too: kernels differ in the memory they work in.
+
+    Attributes
+    ----------
+    cycles : of one inference (middle, low, high), modelled, by how a board reads its flash
+        (`flash_key`); lacks what could not be modelled
     """
 
     instructions: int
@@ -41,6 +49,7 @@ class CoreCost:
     live_bytes: tuple[int, ...]
     tensors: tuple[Life, ...]
     arena_bytes: int
+    cycles: Mapping[str, tuple[float, float, float]]
 
     @property
     def flash_bytes(self) -> int:
@@ -49,6 +58,15 @@ class CoreCost:
     @property
     def sram_bytes(self) -> int:
         return self.arena_bytes + self.stack + self.static
+
+    def milliseconds(self, board: Board) -> tuple[float, float, float]:
+        """Middle, low and high end of the time of one inference on a board; modelled, from cycles
+        or, without those, from the instructions and a mean."""
+        known = self.cycles.get(flash_key(board))
+        if known is None:
+            return board.milliseconds(self.instructions)
+        cycle, (middle, low, high) = 1e-3 / board.mhz, known
+        return middle * cycle, low * cycle, high * cycle
 
 
 @dataclass(frozen=True)
@@ -137,8 +155,16 @@ def parse(raw: Mapping[str, Any]) -> Table:
 
 
 def _cost(raw: Mapping[str, Any]) -> CoreCost:
-    lists = {name: tuple(raw[name]) for name in ("per_op", "live_bytes")}
-    return CoreCost(**{**raw, **lists, "tensors": tuple(Life(*t) for t in raw["tensors"])})
+    lists: dict[str, Any] = {name: tuple(raw[name]) for name in ("per_op", "live_bytes")}
+    lists["tensors"] = tuple(Life(*t) for t in raw["tensors"])
+    lists["cycles"] = {key: tuple(ends) for key, ends in raw["cycles"].items()}
+    return CoreCost(**{**raw, **lists})
+
+
+def flash_key(board: Board) -> str:
+    """How `board` reads its flash; "" where that is not known and not modelled."""
+    timing = board.flash_timing
+    return "" if timing is None else "/".join(str(value) for value in asdict(timing).values())
 
 
 @cache

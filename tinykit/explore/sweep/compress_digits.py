@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from tinykit import data, targets
 from tinykit.compress import Prune, Quantize, compress
 from tinykit.engine import arrange
-from tinykit.explore._table import FORMAT
+from tinykit.engine.cycles import NOTHING
+from tinykit.explore._table import FORMAT, flash_key
 from tinykit.graph import fileio
 from tinykit.graph.errors import TinykitError
 from tinykit.nn.train import default_epochs, fit
@@ -177,6 +178,7 @@ def costs(graph: Graph) -> dict[str, Any]:
             "live_bytes": list(program.plan.live_bytes),
             "tensors": [list(asdict(life).values()) for life in lives(program)],
             "arena_bytes": program.plan.arena_bytes,
+            "cycles": _cycles(graph, core),
         }  # fmt: skip
     return {
         "layers": [f"{i}:{op.kind}" for i, op in enumerate(graph.ops)],
@@ -184,6 +186,19 @@ def costs(graph: Graph) -> dict[str, Any]:
         "constant_bytes": constant_bytes_by_op(graph),
         "cores": cores,
     }
+
+
+def _cycles(graph: Graph, core: str) -> dict[str, list[float]]:
+    """Modelled cycles (middle, low, high) for each way in which a board reads its flash."""
+    made: dict[str, list[float]] = {}
+    for board in targets.boards():
+        key = flash_key(board)
+        if board.core.name == core and key not in made:
+            found = count(graph, core, board.flash_timing).cycles
+            if found is not None:
+                total = sum((c for c in found if c is not None), NOTHING)
+                made[key] = [total.middle, total.low, total.high]
+    return made
 
 
 def _about(digits: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
