@@ -56,7 +56,8 @@ schedules: $(VENV)/.dev debs  ## search the tables of kernel schedules that ship
 	for core in $(CORES); do \
 	  echo "$$core with $$compiler"; \
 	  on="--core $$core"; [ $$core != cortex-m4 ] || on="--board stm32l4r5 --objective cycles"; \
-	  $(BIN)/tinykit tune datasets/models/*.tflite tinykit/course/models/*_int8.tflite \
+	  $(BIN)/tinykit tune datasets/models/*.tflite tinykit/explore/models/*.tflite \
+	    tinykit/course/models/*_int8.tflite \
 	    $(wildcard $(MODELS)/*.tflite) $$on --toolchain $$compiler \
 	    --out tinykit/engine/schedules/$$core.json || exit 1; \
 	done

@@ -55,9 +55,11 @@ def layer_graphs(draw: Any, kind: str | None = None) -> Graph:
     elif kind == "residual":
         w = weights(g, (depth, 1, 1, depth), 0)
         x = _layer(g, "conv_2d", x, w, g.t(x).shape, depth, padding="same")
-        zero = _quant(g, float(g.t(x).quant.scale[0]) * g.rng.uniform(0.7, 2))
-        shape = g.t(x).shape
-        x = g.builder.op("add", [x, first], shape, "int8", zero,
+        kind = g.choose(["add", "add", "mul"])
+        scale = float(g.t(x).quant.scale[0]) * g.rng.uniform(0.7, 2)
+        if kind == "mul":
+            scale *= 100 * float(g.t(first).quant.scale[0])
+        x = g.builder.op(kind, [x, first], g.t(x).shape, "int8", _quant(g, scale),
                          fused_activation_function=g.choose(ACTIVATIONS))  # fmt: skip
     else:
         _, h, w, _ = g.t(x).shape

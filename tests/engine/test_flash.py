@@ -18,6 +18,7 @@ from tinykit.engine.flash import FlashTiming
 from tinykit.engine.flash_trace import FlashRecorder
 from tinykit.engine.io import write_inputs
 from tinykit.engine.unicorn_core import UnicornCore
+from tinykit.graph import GraphBuilder, Quantization
 
 SAMPLE = np.random.default_rng(0).integers(-128, 128, residual().input.shape).astype(np.int8)
 
@@ -137,3 +138,29 @@ def test_what_a_miss_costs() -> None:
 def test_flash_that_cannot_be_is_refused(wrong: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"flash|power of two"):
         FlashTiming(*wrong)
+
+
+def test_code_whose_loads_cannot_be_watched_has_no_waits() -> None:
+    """Plain kernels of int4 weights, by zig: a load in an IT block leads a watched run astray."""
+    rng = np.random.default_rng(0)
+    b = GraphBuilder("int4")
+    x = b.input("x", (1, 6, 6, 8), "int8", Quantization.per_tensor(0.05, 3))
+    values = rng.integers(-7, 8, (8, 3, 3, 8)).astype(np.int8)
+    w = b.const(values, Quantization.per_tensor(0.1), dtype="int4")
+    bias = b.const(rng.integers(-99, 99, 8).astype(np.int32))
+    y = b.op(
+        "conv_2d",
+        [x, w, bias],
+        (1, 6, 6, 8),
+        "int8",
+        Quantization.per_tensor(0.4, 1),
+        padding="same",
+    )
+    graph = b.finish([y])
+    sample = rng.integers(-128, 128, graph.input.shape).astype(np.int8)
+    run = emulate(graph, [sample], timing=True, board_flash=FlashTiming(5, 32, 1024, 256))
+    usual = emulate(graph, [sample])
+    assert run.instructions == usual.instructions
+    assert np.array_equal(run.outputs[0][0], graph.run(sample)[0])
+    assert run.cycles is not None
+    assert run.waits is None or sum(run.waits, NOTHING).middle > 0

@@ -59,9 +59,9 @@ TECHNIQUES = (
 
 
 def serving(
-    layers: Sequence[Layer], core: str | None, options: Options, family: str = ""
+    layers: Sequence[Layer], core: str | None, options: Options, family: tuple[str, ...] = ("",)
 ) -> list[Schedule]:
-    """All schedules that kernels whose names begin with `family` have for these layers."""
+    """All schedules that kernels whose names begin as `family` says have for these layers."""
     if any(t is not None and t.quant is None for layer in layers for t in layer.outs):
         return []
     try:
@@ -71,7 +71,7 @@ def serving(
         return []
 
 
-def programs(graph: Graph, core: str | None, family: str = "") -> list[Program]:
+def programs(graph: Graph, core: str | None, family: tuple[str, ...] = ("",)) -> list[Program]:
     """Programs in which each layer and chain of `graph` runs by each of its schedules.
 
     The whole graph in as few programs as go, and what never has its turn there (a chain within a
@@ -84,7 +84,9 @@ def programs(graph: Graph, core: str | None, family: str = "") -> list[Program]:
     return [p for p in _distinct(made) if any(step.schedule for step in p.steps)]
 
 
-def _programs(graph: Graph, core: str | None, options: Options, family: str) -> list[Program]:
+def _programs(
+    graph: Graph, core: str | None, options: Options, family: tuple[str, ...]
+) -> list[Program]:
     table: dict[str, list[Schedule]] = {}
     where: dict[str, tuple[Layer, ...]] = {}
     for position in range(len(graph.ops)):

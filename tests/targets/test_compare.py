@@ -32,7 +32,7 @@ def test_a_further_column_and_ready_profiles() -> None:
 
 
 def test_what_does_not_fit_is_said() -> None:
-    table = tk.compare({"big": small_int8(channels=200, size=12)}, "samd21")
+    table = tk.compare({"big": small_int8(channels=200, size=14)}, "samd21")
     assert "does NOT fit" in str(table)
 
 
