@@ -200,9 +200,9 @@ print(f"\nwithout strips, no arena can be smaller than {plan.lower_bound:,} B")
 
 # %% [markdown]
 # Techniques pay where a layer has what they save. On this network *own kernels* and *SIMD* bring the time, *in
-# place* and *patches* the memory. *Fusing* a depthwise and a pointwise convolution saves the image between them, but needs
-# memory to work in and code that cannot use all registers for one thing: the engine fuses only where that pays. Try
-# the residual network, and a core without SIMD.
+# place* and *patches* the memory. *Fusing* a depthwise and a pointwise convolution keeps the image between them as
+# halfwords: it need not be widened again, but takes twice its bytes, where the two apart work in place. The engine
+# fuses only where that saves instructions and costs no memory. Try the residual network, and a core without SIMD.
 
 # %% [markdown] part="exercise"
 # ## Exercise: two channels in a word
