@@ -12,10 +12,11 @@ from tinykit.graph.ir import Graph
 
 #: C's own headers, and the example's file: a model's file of that name would take their place
 RESERVED = frozenset(
-    "assert complex ctype errno fenv float inttypes iso646 limits locale main math setjmp signal "
-    "stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath "
-    "threads time uchar wchar wctype".split()
-)
+    {"assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits",
+     "locale", "main", "math", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool",
+     "stddef", "stdint", "stdio", "stdlib", "stdnoreturn", "string", "tgmath", "threads", "time",
+     "uchar", "wchar", "wctype"}
+)  # fmt: skip
 
 
 def file_prefix(prefix: str) -> str:
