@@ -186,6 +186,16 @@ def test_tune_shows_and_writes_the_best_schedules(model: Path, tmp_path: Path) -
     assert all(slow[layer["key"]] > layer["cycles"] for layer in found["layers"])
     assert_one_line(run("tune", model, "--board", "stm32l4"), "stm32l4r5")
     assert_one_line(run("tune", model, "--core", "m0+", "--objective", "cycles"), "cortex-m4 only")
+    # nothing that is there is lost to --out
+    before = table.read_text()
+    other = run("tune", model, "--core", "cortex-m7", "--budget", 1, "--out", table)
+    assert_one_line(other, "schedules for cortex-m4, not cortex-m7")
+    assert table.read_text() == before
+    note = tmp_path / "note.json"
+    note.write_text('{"mine": 1}')
+    assert_one_line(run("tune", model, "--out", note), "is no table of schedules")
+    assert note.read_text() == '{"mine": 1}'
+    assert_one_line(run("tune", model, "--out", tmp_path), "is a folder")
 
 
 def test_mistakes_get_one_line(model: Path, tmp_path: Path) -> None:

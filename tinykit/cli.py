@@ -154,13 +154,17 @@ def cmd_compile(args: argparse.Namespace) -> int:
 
 
 def cmd_tune(args: argparse.Namespace) -> int:
+    from tinykit.engine.cores import find_core
     from tinykit.graph.fileio import load
     from tinykit.search import tune
+    from tinykit.search.tuning import rows_at
     from tinykit.targets import load as load_board
 
     with progress_bar(args.json) as progress:
         graphs = [load(path) for path in args.model]
         board = load_board(args.board) if args.board else None
+        if args.out:  # before the search, which may take long
+            rows_at(Path(args.out), find_core(board.core.name if board else args.core).name)
         tuning = tune(
             graphs, board.core.name if board else args.core, args.toolchain, progress=progress,
             objective=args.objective, budget=args.budget,

@@ -149,9 +149,26 @@ def test_fully_connected(activation: str, rows: int) -> None:
     check(graph, samples(graph), M4)
 
 
+def test_loads_of_two_words_stay_within_their_reach() -> None:
+    """A loop of one turn is written out with what the loop leaves over: it reaches further."""
+    graph = conv((3, 9, 58), 4, (3, 1), (1, 4), "valid")
+    chosen = [
+        options
+        for options in variants(graph, M4)
+        for s in options.schedules.values()
+        if s["pixels"] == 3 and s["words"] == 1 and s["steps"] == 16
+    ]
+    assert len(chosen) == 1
+    inputs = samples(graph)[:1]
+    assert np.array_equal(
+        emulate(graph, inputs, M4, "zig", options=chosen[0]).outputs[0][0], graph.run(*inputs[0])[0]
+    )
+
+
 def test_techniques_off_are_off() -> None:
     graph = conv()
-    assert not variants(graph, M4, Options(simd=False, use_table=False))
+    plain = variants(graph, M4, Options(simd=False, use_table=False))
+    assert {s.kernel for o in plain for s in o.schedules.values()} == {"plain_conv"}
     steps = {
         s["steps"] for o in variants(graph, M4, Options(unroll=False)) for s in o.schedules.values()
     }

@@ -56,6 +56,12 @@ def test_random_graphs_of_all_types_export(tmp_path: Path) -> None:
         assert build_and_run(tmp_path / str(n)) == 0
 
 
+@pytest.mark.parametrize("prefix", ["simd", "Conv", "main", "stdint"])
+def test_a_prefix_does_not_take_the_name_of_another_file(prefix: str) -> None:
+    with pytest.raises(TinykitError, match=f"the prefix '{prefix.lower()}' is the name of a file"):
+        export(arrange(residual(), "cortex-m4"), prefix)
+
+
 NO_GCC = pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="no gcc for Arm")
 NO_CMAKE = pytest.mark.skipif(not shutil.which("cmake"), reason="no cmake")
 MORE = ["-Wconversion", "-Wshadow", "-Wundef", "-Wimplicit-fallthrough", "-Wstrict-prototypes",

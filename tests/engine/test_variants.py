@@ -16,10 +16,10 @@ from tests.engine.nets import collect
 from tests.engine.variants import Case, programs, run_on_host
 from tests.layer_graphs import KINDS, layer_graphs
 from tests.strategies import inputs_for
-from tinykit.engine import emulate_many
+from tinykit.engine import HostLibrary, emulate_many
 from tinykit.engine.build import has_avx2
 from tinykit.engine.kernel import KERNELS
-from tinykit.graph import Graph
+from tinykit.graph import Graph, GraphBuilder, Quantization, UnsupportedOpError
 
 needs_qemu = pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="needs QEMU")
 needs_gcc = pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="needs gcc for Arm")
@@ -105,3 +105,40 @@ def test_these_graphs_meet_every_kernel() -> None:
         name for name, kernel in KERNELS.items() if not type(kernel).__module__.startswith("tests")
     }
     assert met >= ours, f"no graph here reaches {sorted(ours - met)}"
+
+
+def odd_layer(kind: str, constant_input: bool, computed_bias: bool) -> Graph:
+    """A layer whose input is a constant, or whose bias is not."""
+    rng = np.random.default_rng(2)
+    b = GraphBuilder(kind)
+    quant = Quantization.per_tensor(0.02, 3)
+    shape = (2, 4) if kind == "fully_connected" else (1, 4, 3, 4)
+    x = b.input("x", shape, "int8", quant)
+    data = x
+    if constant_input:
+        data = b.const(rng.integers(-128, 128, shape).astype(np.int8), quant)
+    window = {"conv_2d": (4, 3, 3, 4), "depthwise_conv_2d": (1, 3, 3, 4), "fully_connected": (4, 4)}
+    scale = Quantization.per_tensor(0.004)
+    kernel = b.const(rng.integers(-127, 128, window[kind]).astype(np.int8), scale)
+    values = rng.integers(-4000, 4000, 4).astype(np.int32)
+    bias = b.input("bias", (4,), "int32", scale) if computed_bias else b.const(values)
+    attrs = {"fused_activation_function": "none"}
+    if kind != "fully_connected":
+        attrs |= {"padding": "same", "stride_h": 1, "stride_w": 1}  # type: ignore[dict-item]
+    if kind == "depthwise_conv_2d":
+        attrs |= {"depth_multiplier": 1}  # type: ignore[dict-item]
+    made = b.op(kind, [data, kernel, bias], shape, "int8", Quantization.per_tensor(0.05), **attrs)
+    return b.finish([made, b.op("relu", [x], shape, "int8", quant)])
+
+
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus", "cortex-m3", "cortex-m55", None])
+@pytest.mark.parametrize("kind", ["conv_2d", "depthwise_conv_2d", "fully_connected"])
+def test_constants_where_kernels_expect_none_and_the_reverse(kind: str, core: str | None) -> None:
+    graph = odd_layer(kind, constant_input=True, computed_bias=False)
+    sample = inputs_for(graph, np.random.default_rng(3), random=1)[0]
+    for want, have in zip(
+        graph.run(*sample), HostLibrary(graph, core=core).run(*sample), strict=True
+    ):
+        assert np.array_equal(want, have)
+    with pytest.raises(UnsupportedOpError, match="a bias that is computed"):
+        HostLibrary(odd_layer(kind, constant_input=False, computed_bias=True), core=core)

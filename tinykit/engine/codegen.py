@@ -20,7 +20,7 @@ import numpy as np
 from tinykit.engine import ctext
 from tinykit.engine.arrange import Program, Step, arrange
 from tinykit.engine.cores import Core
-from tinykit.engine.headers import data, header
+from tinykit.engine.headers import data, file_prefix, header
 from tinykit.engine.options import Options
 from tinykit.engine.plan import MemoryPlan
 from tinykit.graph import int4
@@ -174,6 +174,8 @@ def generate(
     UnsupportedOpError
         An op, or a variant of one, without C kernel, or whose tensors do not go together; says
         which and where.
+    TinykitError
+        `prefix` is the name of a file that the code needs.
     """
     from tinykit.engine import kernels  # noqa: F401  (fills the table)
 
@@ -183,7 +185,7 @@ def generate(
         _no_int4_activations(source, op, position)
     program = graph if isinstance(graph, Program) else arrange(graph, core, options)
     graph, plan = program.graph, program.plan
-    prefix = ctext.identifier(prefix)
+    prefix = file_prefix(prefix)
     constants: dict[tuple[str, bytes], str] = {}
     texts: list[str] = []
     headers: list[str] = []

@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 
 from tinykit.engine import ctext
 from tinykit.engine.plan import MemoryPlan
+from tinykit.graph.errors import TinykitError
 from tinykit.graph.ir import Graph
+
+#: C's own headers, and the example's file: a model's file of that name would take their place
+RESERVED = frozenset(
+    {"assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits",
+     "locale", "main", "math", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool",
+     "stddef", "stdint", "stdio", "stdlib", "stdnoreturn", "string", "tgmath", "threads", "time",
+     "uchar", "wchar", "wctype"}
+)  # fmt: skip
+
+
+def file_prefix(prefix: str) -> str:
+    """`prefix` as generated files and symbols begin with it.
+
+    Raises
+    ------
+    TinykitError
+        A file of C or of the engine's kernels has that name.
+    """
+    made = ctext.identifier(prefix)
+    kernels = resources.files("tinykit.engine") / "c"
+    if made in RESERVED or any((kernels / f"{made}.{end}").is_file() for end in "ch"):
+        raise TinykitError(
+            f"the prefix {made!r} is the name of a file that generated code needs beside the "
+            "model's; give another one"
+        )
+    return made
 
 
 def data(graph: Graph, prefix: str, texts: Sequence[str]) -> str:

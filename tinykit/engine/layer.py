@@ -119,6 +119,25 @@ class Layer:
         return data
 
     @property
+    def constant_int8(self) -> bool:
+        """Whether input and output are int8 activations with something in them, weights int8
+        constants without zero points, and biases, if any, int32 constants."""
+        data, weights, out = self.data, self.ins[1], self.out
+        bias = self.ins[2] if len(self.ins) > 2 else None
+        return (
+            data.dtype == out.dtype == "int8"
+            and not data.is_const
+            and data.size > 0
+            and out.size > 0
+            and weights is not None
+            and weights.is_const
+            and weights.dtype == "int8"
+            and weights.quant is not None
+            and not np.any(weights.quant.zero_point)
+            and (bias is None or (bias.is_const and bias.dtype == "int32"))
+        )
+
+    @property
     def channels(self) -> int:
         """Output channels."""
         return self.out.shape[-1]

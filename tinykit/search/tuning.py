@@ -12,6 +12,7 @@ from typing import Any
 from tinykit.engine.build import toolchain_version
 from tinykit.engine.options import Options
 from tinykit.engine.schedule import NONE, Schedule
+from tinykit.graph.errors import TinykitError
 from tinykit.search.trials import Trial
 
 #: what a search can make small: counted instructions, or modelled cycles
@@ -157,14 +158,14 @@ class Tuning:
     def write(self, path: Path) -> None:
         """Write, or add to, the table that the engine reads (``schedules/CORE.json``).
 
-        Rows of layers that this search did not meet are kept; a damaged table is written anew.
+        Rows of layers that this search did not meet are kept.
+
+        Raises
+        ------
+        TinykitError
+            See `rows_at`.
         """
-        old: dict[str, Any] = {}
-        try:
-            old = json.loads(path.read_text(encoding="utf-8"))
-            rows, counts = dict(old["schedules"]), dict(old["instructions"])
-        except (OSError, ValueError, KeyError, TypeError):
-            rows, counts = {}, {}
+        rows, counts = rows_at(path, self.core)
         for key, choice in self.choices.items():
             rows[key] = str(choice.best)
             counts[key] = choice.instructions
@@ -178,6 +179,31 @@ class Tuning:
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def rows_at(path: Path, core: str) -> tuple[dict[str, str], dict[str, int]]:
+    """Schedules and instruction counts, by key, of the table at `path`; none where no file is.
+
+    Raises
+    ------
+    TinykitError
+        Something else is there, or a table for another core: it would be lost.
+    """
+    if path.is_dir():
+        raise TinykitError(f"{path} is a folder; name a table of schedules in it (.json)")
+    if not path.exists():
+        return {}, {}
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        rows, counts, made_for = old["schedules"], old["instructions"], old["made_with"]["core"]
+        rows, counts = dict(rows), dict(counts)
+    except (ValueError, KeyError, TypeError):
+        raise TinykitError(
+            f"{path} is there and is no table of schedules; name another file, or remove it"
+        ) from None
+    if made_for != core:
+        raise TinykitError(f"{path} is a table of schedules for {made_for}, not {core}")
+    return rows, counts
 
 
 def _short(key: str) -> str:

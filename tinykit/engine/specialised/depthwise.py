@@ -111,10 +111,7 @@ class DepthwisePlane(Kernel):
 
 def serves(layer: Layer) -> bool:
     """Whether the kernel computes this layer exactly."""
-    data, weights, out = layer.data, layer.weights_tensor, layer.out
-    if {data.dtype, weights.dtype, out.dtype} != {"int8"} or layer.batches != 1:
-        return False
-    if layer.channels % layer.in_hwc[2] or min(layer.out_hwc) == 0:
+    if not layer.constant_int8 or layer.batches != 1 or layer.channels % layer.in_hwc[2]:
         return False
     return exact(layer) is not None
 

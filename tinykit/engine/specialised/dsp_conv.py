@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from tinykit.engine.codegen import OpContext
 from tinykit.engine.cores import Core
 from tinykit.engine.kernel import Kernel, Layers, Needs, register
@@ -78,9 +76,15 @@ class DspConv(Kernel):
         return "\n".join(_Writer(layer, schedule, ctx).lines()) + "\n"
 
 
+def _together(walk: Walk, steps: int) -> int:
+    """Steps of a run that are reached from one pointer: those written out in a loop, or all, where
+    the loop would have one turn."""
+    return walk.steps if steps == 0 or walk.steps < 2 * steps else steps
+
+
 def _reach(walk: Walk, pixels: int, steps: int) -> int:
     """Bytes from a pointer to inputs to the end of what is read by it."""
-    at_once = 2 * (steps or walk.steps)
+    at_once = 2 * _together(walk, steps)
     if steps == 0 and walk.whole:
         at_once += walk.starts[-1]
     return 2 * ((pixels - 1) * walk.pixel + at_once)
@@ -88,7 +92,7 @@ def _reach(walk: Walk, pixels: int, steps: int) -> int:
 
 def _goes_wide(walk: Walk, pixels: int, words: int, steps: int) -> bool:
     """Whether words can be loaded two at a time, and the registers hold them."""
-    at_once = steps or walk.steps
+    at_once = _together(walk, steps)
     if steps == 0 and walk.whole:
         at_once *= len(walk.starts)
     if 4 * words * at_once > WIDE_REACH:
@@ -105,19 +109,11 @@ def _goes_wide(walk: Walk, pixels: int, words: int, steps: int) -> bool:
 
 def serves(layer: Layer) -> bool:
     """Whether the kernel computes this layer."""
-    data, weights, out = layer.data, layer.ins[1], layer.out
-    bias = layer.ins[2] if len(layer.ins) > 2 else None
-    if data.is_const or weights is None or weights.data is None or weights.quant is None:
-        return False
-    if (data.dtype, weights.dtype, out.dtype) != ("int8", "int8", "int8"):
-        return False
-    if np.any(weights.quant.zero_point) or not data.size or not out.size:
-        return False
-    if bias is not None and (bias.data is None or bias.dtype != "int32"):
+    if not layer.constant_int8:
         return False
     if layer.kind == "fully_connected":
         return True
-    groups = layer.in_hwc[2] != weights.shape[3]
+    groups = layer.in_hwc[2] != layer.weights.shape[3]
     return not groups and (layer.batches == 1 or flat(layer))
 
 

@@ -32,21 +32,7 @@ def served(layer: Layer, core: Core | None, options: Options) -> bool:
     that is provably exact."""
     if core is None or not core.mve or not options.simd:
         return False
-    weights = layer.ins[1]
-    bias = layer.ins[2] if len(layer.ins) > 2 else None
-    return (
-        layer.data.dtype == layer.out.dtype == "int8"
-        and not layer.data.is_const
-        and weights is not None
-        and weights.is_const
-        and weights.dtype == "int8"
-        and weights.quant is not None
-        and not np.any(weights.quant.zero_point)
-        and (bias is None or (bias.is_const and bias.dtype == "int32"))
-        and layer.data.size > 0
-        and layer.out.size > 0
-        and exact(layer) is not None
-    )
+    return layer.constant_int8 and exact(layer) is not None
 
 
 def requant_of(layer: Layer) -> Requant:

@@ -69,7 +69,7 @@ class PlainWay:
         ----------
         simd : whether DSP instructions may be used: then None on cores that have them
         """
-        if core is None or core.mve or (simd and has_dsp(core)) or not _constant(layer):
+        if core is None or core.mve or (simd and has_dsp(core)) or not layer.constant_int8:
             return None
         requant = exact(layer)
         if requant is None:
@@ -125,21 +125,3 @@ class PlainWay:
             yield from requant.clips(name)
         else:
             yield from requant.text(f"{name}a", f"{row}[1]", f"{row}[2]", number, name)
-
-
-def _constant(layer: Layer) -> bool:
-    """Whether the layer is int8 throughout, and its weights and biases are constants."""
-    weights = layer.ins[1]
-    bias = layer.ins[2] if len(layer.ins) > 2 else None
-    return (
-        layer.data.dtype == layer.out.dtype == "int8"
-        and not layer.data.is_const
-        and weights is not None
-        and weights.is_const
-        and weights.dtype == "int8"
-        and weights.quant is not None
-        and not np.any(weights.quant.zero_point)
-        and (bias is None or (bias.is_const and bias.dtype == "int32"))
-        and layer.data.size > 0
-        and layer.out.size > 0
-    )
