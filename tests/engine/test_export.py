@@ -17,7 +17,7 @@ from tinykit.graph import TinykitError
 from tinykit.graph.fileio import load
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2", "-fno-strict-aliasing",
-          "-ffp-contract=off"]  # fmt: skip
+          "-ffp-contract=off", "-fomit-frame-pointer"]  # fmt: skip
 
 
 def build_and_run(folder: Path, *flags: str) -> int:

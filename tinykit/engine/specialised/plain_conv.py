@@ -105,7 +105,7 @@ class _Writer(ColumnsWriter):
             yield f"    x += {2 * pitch};"
             yield f"    y += {2 * channels};"
             yield "}"
-        yield "if (pixels & 1) {"
+        yield "if ((pixels & 1) != 0) {"
         yield from ("    " + line for line in self._sums(1))
         yield from ("    " + line for line in self._leave(stored, 1))
         yield "}"
