@@ -88,10 +88,10 @@ def test_missing_ops_are_all_named() -> None:
 @pytest.mark.parametrize(
     ("text", "size"),
     [("4096", 4096), ("32K", 32768), ("32KiB", 32768), ("32 kb", 32768), ("1.5M", 1572864),
-     ("7B", 7), (99, 99)],
+     ("7B", 7), (99, 99), (np.int64(99), 99)],
 )  # fmt: skip
-def test_sizes(text: str | int, size: int) -> None:
-    assert parse_size(text) == size
+def test_sizes(text: str | int | np.integer, size: int) -> None:
+    assert parse_size(text) == size  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["", "K", "0", "-4", "32G", "1e3", "32 K iB", 0, -1, True, 2.5])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,7 +182,7 @@ def parse_size(size: int | str) -> int:
     TinykitError
         It is no positive size.
     """
-    count = size if isinstance(size, int) and not isinstance(size, bool) else 0
+    count = int(size) if isinstance(size, Integral) and not isinstance(size, bool) else 0
     if isinstance(size, str) and (found := _SIZE.fullmatch(size)):
         number, unit, _ = found.groups()
         count = int(float(number) * {"": 1, "k": 1024, "m": 1024**2}[unit.lower()])

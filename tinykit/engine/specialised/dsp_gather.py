@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tinykit.engine.codegen import OpContext
 from tinykit.engine.layer import Layer
 from tinykit.engine.specialised.dsp_block import Walk
+from tinykit.engine.specialised.streams import lead
 
 #: words of four inputs that are written out in a loop
 WRITTEN_OUT = 4
@@ -106,22 +107,7 @@ class Windows:
 
     def leads(self, pixels: int) -> int:
         """See `Needs.lead`: all inputs of a block are read before its outputs are written."""
-        layer = self.layer
-        in_h, in_w, c = layer.in_hwc
-        out_h, out_w, channels = layer.out_hwc
-        top, _, left, _ = layer.pads
-        starts, ends = [], []
-        for row in range(out_h):
-            first = min(max(row * layer.strides[0] - top, 0), in_h)
-            for column in range(0, out_w, pixels):
-                at = min(max(column * layer.strides[1] - left, 0), in_w)
-                starts.append((first * in_w + at) * c)
-                ends.append((row * out_w + min(column + pixels, out_w)) * channels)
-        lead, needed = -layer.data.nbytes, layer.data.nbytes
-        for n in reversed(range(1, len(starts))):
-            needed = min(needed, starts[n])
-            lead = max(lead, ends[n - 1] - needed)
-        return lead
+        return lead(self.layer, pixels, copied=True)
 
     def function(self, pixels: int, ctx: OpContext) -> str:
         """Name of the C function ``(in, row, column, x)``."""

@@ -15,6 +15,7 @@ from tinykit.engine.layer import Layer
 from tinykit.engine.options import Options
 from tinykit.engine.schedule import Schedule
 from tinykit.engine.specialised.leaving import has_dsp
+from tinykit.engine.specialised.streams import lead
 
 #: windows of at most so many taps are written out
 WRITTEN_OUT = 16
@@ -39,7 +40,7 @@ class MaxPool(Kernel):
         # without padding, a pixel's window begins at or behind the pixel, and its words are
         # written after the last read of them
         (layer,) = layers
-        return Needs(lead={0: _lead(layer) if any(layer.pads) else 0})
+        return Needs(lead={0: lead(layer, 1, copied=False) if any(layer.pads) else 0})
 
     def write(self, layers: Layers, schedule: Schedule, ctx: OpContext) -> str:
         (layer,) = layers
@@ -56,20 +57,6 @@ def _fits(layer: Layer) -> bool:
         return False  # for the plain kernel to refuse
     (h, w), (top, bottom, left, right) = layer.window, layer.pads
     return max(top, bottom) < h and max(left, right) < w and out.size > 0
-
-
-def _lead(layer: Layer) -> int:
-    """By which no output reaches into its own window or a later one."""
-    (stride_h, stride_w), (top, _, left, _) = layer.strides, layer.pads
-    _, width, c = layer.in_hwc
-    out_h, out_w, _ = layer.out_hwc
-    lead, needed = 0, layer.data.size
-    for row in reversed(range(out_h)):
-        for column in reversed(range(out_w)):
-            above, before = max(row * stride_h - top, 0), max(column * stride_w - left, 0)
-            needed = min(needed, (above * width + before) * c)
-            lead = max(lead, (row * out_w + column + 1) * c - needed)
-    return lead
 
 
 def _limited(layer: Layer) -> Iterator[str]:
