@@ -247,6 +247,29 @@ def test_the_objective_decides() -> None:
     assert search.choose(site, [few, fast], {}, objective="cycles").best == fast.schedule
 
 
+def test_cycles_that_lack_waits_do_not_win() -> None:
+    slow = Trial(Schedule.of("toy", step=1), 100, 64, 10, cycles=300.0)
+    bare = Trial(Schedule.of("toy", step=2), 110, 64, 10, cycles=200.0, waits_lacking=True)
+    site = Site("relu", relus(8), (slow.schedule, bare.schedule))
+    choice = search.choose(site, [slow, bare], {}, bare.schedule, "cycles")
+    assert choice.best == slow.schedule
+    assert choice.default_cost("cycles") is None
+    assert search.choose(site, [bare], {}, objective="cycles").best == bare.schedule
+    assert Trial.from_dict(bare.to_dict()) == bare
+
+
+def test_a_board_whose_waits_the_emulator_cannot_model_is_noted(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.knobs = [{"step": 1}, {"step": 4}]
+    monkeypatch.setattr("tinykit.engine.emulator._runs_alike", lambda *_: False)
+    flash = FlashTiming(5, 16, 1024, 128)
+    lacking = only(tune(relus(64), objective="cycles", flash=flash)).trials
+    assert all(trial.waits_lacking for trial in lacking)
+    without = only(tune(relus(64), objective="cycles")).trials
+    assert not any(trial.waits_lacking for trial in without)
+
+
 def test_an_objective_that_cannot_be_had_is_told(toy: Toy) -> None:
     with pytest.raises(TinykitError, match="no objective 'joules'; there are instructions, cycles"):
         tune(relus(8), objective="joules")

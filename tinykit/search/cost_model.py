@@ -102,7 +102,7 @@ class CostModel:
         """
         layers: dict[str, list[Trial]] = defaultdict(list)
         for key, trial in trials:
-            if trial.ok and trial.cost(objective) > 0:
+            if trial.comparable(objective) and trial.cost(objective) > 0:
                 layers[key].append(trial)
         rows, targets = [], []
         names: dict[str, int] = {}

@@ -153,6 +153,8 @@ def choose(
 ) -> Choice:
     """The best of a site's trials, or `NONE` where a chain is slower than its parts in `known`."""
     working = [trial for trial in trials if trial.ok]
+    # cycles without waits look fewer: such a schedule is taken only where all are like that
+    working = [trial for trial in working if trial.comparable(objective)] or working
 
     def choice(schedule: Schedule, instructions: int, cycles: float | None) -> Choice:
         offered = len(site.candidates)

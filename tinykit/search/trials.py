@@ -41,6 +41,8 @@ class Trial:
     cycles : of the same inference, modelled (`tinykit.engine.cycles`), with waits for flash where a
         board's was given; None on cores whose instruction timings are not published
     error : "" for a schedule that works; else why it does not, or that an output differs
+    waits_lacking : whether a board's waits were asked for and could not be modelled: `cycles` are
+        without them, and no match for others'
     """
 
     schedule: Schedule
@@ -49,10 +51,15 @@ class Trial:
     flash: int = 0
     error: str = ""
     cycles: float | None = None
+    waits_lacking: bool = False
 
     @property
     def ok(self) -> bool:
         return not self.error
+
+    def comparable(self, objective: str) -> bool:
+        """Whether its cost says how it compares with other schedules'."""
+        return self.ok and not (objective == "cycles" and self.waits_lacking)
 
     def cost(self, objective: str) -> float:
         """What a search by `objective` ("instructions" or "cycles") makes small."""
@@ -69,7 +76,8 @@ class Trial:
         instructions, arena, flash = (int(row[n]) for n in ("instructions", "arena", "flash"))
         cycles = None if row["cycles"] is None else float(row["cycles"])
         schedule = Schedule.parse(row["schedule"])
-        return cls(schedule, instructions, arena, flash, str(row["error"]), cycles)
+        lacking = bool(row["waits_lacking"])
+        return cls(schedule, instructions, arena, flash, str(row["error"]), cycles, lacking)
 
 
 def count(
@@ -151,13 +159,17 @@ def _count(
         ]
     sizes = _flash_by_prefix(Elf(runs[0].elf), len(runs))
     return [
-        _judge(schedule, run, size, expected)
+        _judge(schedule, run, size, expected, board_flash is not None)
         for schedule, run, size in zip(schedules, runs, sizes, strict=True)
     ]
 
 
 def _judge(
-    schedule: Schedule, run: Emulation, flash: int, expected: list[list[np.ndarray]]
+    schedule: Schedule,
+    run: Emulation,
+    flash: int,
+    expected: list[list[np.ndarray]],
+    waiting: bool,
 ) -> Trial:
     wrong = sum(
         int(np.count_nonzero(a != b))
@@ -165,10 +177,11 @@ def _judge(
         for a, b in zip(want, have, strict=True)
     )
     error = f"{wrong} outputs differ from the reference interpreter's" if wrong else ""
-    cycles = None
+    cycles, lacking = None, False
     if run.cycles is not None:
         cycles = sum([*run.cycles, *(run.waits or [])], NOTHING).middle
-    return Trial(schedule, int(run.instructions or 0), run.ram.arena, flash, error, cycles)
+        lacking = waiting and run.waits is None
+    return Trial(schedule, int(run.instructions or 0), run.ram.arena, flash, error, cycles, lacking)
 
 
 def _flash_by_prefix(elf: Elf, programs: int) -> list[int]:

@@ -48,7 +48,11 @@ class Choice:
 
     def default_cost(self, objective: str = "instructions") -> float | None:
         """With the schedule that is taken without a table; None where that was not counted."""
-        found = [t.cost(objective) for t in self.trials if t.schedule == self.default and t.ok]
+        found = [
+            t.cost(objective)
+            for t in self.trials
+            if t.schedule == self.default and t.comparable(objective)
+        ]
         return found[0] if found else None
 
     @property
