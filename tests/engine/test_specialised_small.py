@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.specialised_cases import check, served
 from tests.pointwise_cases import ACTIVATIONS, Branches, Case
-from tinykit.engine import MemoryPlan, arrange
+from tinykit.engine import HostLibrary, MemoryPlan, arrange
 from tinykit.graph import Graph, GraphBuilder, Quantization
 from tinykit.graph.fixedpoint import out_size
 
@@ -164,3 +164,18 @@ def test_what_sixteen_bits_cannot_sum_is_left_to_the_plain_kernel() -> None:
         x = b.feed(b.random((1, size, 1, 4), "int8"), "int8", quant)
         b.op("average_pool_2d", [x], (1, 1, 1, 4), "int8", quant, filter_height=size)
         assert served(b.finish()[0], "cortex-m4") == [serves]
+
+
+@pytest.mark.parametrize("kind", ["average_pool_2d", "max_pool_2d"])
+def test_a_pool_of_an_input_without_scale_is_left_to_the_plain_kernel(kind: str) -> None:
+    b = GraphBuilder(kind)
+    x = b.input("x", (1, 4, 4, 4), "int8")
+    y = b.op(
+        kind, [x], (1, 2, 2, 4), "int8", Quantization.per_tensor(0.1), padding="valid",
+        stride_h=2, stride_w=2, filter_height=2, filter_width=2, fused_activation_function="none",
+    )  # fmt: skip
+    graph = b.finish([y])
+    assert served(graph, "cortex-m4") == [False]
+    sample = np.random.default_rng(0).integers(-128, 128, (1, 4, 4, 4), dtype=np.int8)
+    found = HostLibrary(graph, core="cortex-m4").run(sample)[0]
+    assert np.array_equal(found, graph.run(sample)[0])

@@ -53,8 +53,8 @@ def _fits(layer: Layer) -> bool:
     data, out = layer.data, layer.out
     if (data.dtype, out.dtype) != ("int8", "int8") or data.is_const or layer.batches != 1:
         return False
-    if not data.quant.same_as(out.quant):  # type: ignore[union-attr]
-        return False  # for the plain kernel to refuse
+    if data.quant is None or not data.quant.same_as(out.quant):
+        return False  # for the plain kernel to look at
     (h, w), (top, bottom, left, right) = layer.window, layer.pads
     return max(top, bottom) < h and max(left, right) < w and out.size > 0
 

@@ -70,8 +70,9 @@ def _fits(layer: Layer) -> bool:
     if layer.kind == "mean":
         fits = axes_of(data, layer.ins[1]) == (1, 2)
     else:
-        # an output quantized otherwise is for the plain kernel to refuse
-        fits = layer.pads == (0, 0, 0, 0) and data.quant.same_as(out.quant)  # type: ignore[union-attr]
+        # an input or output quantized otherwise is for the plain kernel to look at
+        same = data.quant is not None and data.quant.same_as(out.quant)
+        fits = layer.pads == (0, 0, 0, 0) and same
     (h, w), _ = _window(layer)
     return (
         fits and layer.batches == 1 and data.shape[3] % 4 == 0 and 0 < h * w <= 255 and out.size > 0
