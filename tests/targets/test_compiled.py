@@ -27,6 +27,7 @@ def test_the_limit_of_a_board_is_its_sram() -> None:
     assert compiled.origin == tuple(range(len(residual().ops)))
     assert compiled.arena_bytes >= compiled.lower_bound > 0
     assert "computed whole" in str(compiled)
+    assert "kernels' tables and code on top" in str(compiled)
 
 
 def test_boards_and_cores() -> None:

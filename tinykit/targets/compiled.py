@@ -96,7 +96,8 @@ class Compiled:
         rows = [("arena", f"{plan.arena_bytes:,} bytes ({limit}; the stack is not in it), {bound}")]
         if plan.peak_op is not None:
             rows.append(("needs most", self.graph.op_name(self.origin[plan.peak_op])))
-        weights = f"{self.graph.weight_bytes:,} bytes (counted; code comes on top)"
+        # as kernels lay them out, weights of small networks may take twice that
+        weights = f"{self.graph.weight_bytes:,} bytes (counted; kernels' tables and code on top)"
         if self.flash_bytes is not None:
             fits = self.graph.weight_bytes < self.flash_bytes
             verb = "of" if fits else "DO NOT FIT"
