@@ -159,6 +159,18 @@ def test_compile_says_what_is_wrong(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
 
 
+def test_compile_goes_by_a_table(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "m4.json"
+    assert run("tune", model, "--out", table).returncode == 0
+    words = ["compile", model, "--target", "cortex-m4", "-o", tmp_path / "c", "--force"]
+    assert run(*words, "--schedules", table).returncode == 0
+    assert_one_line(run(*words, "--schedules", tmp_path / "absent"), "No such file")
+    (tmp_path / "other.json").write_text("{}")
+    assert_one_line(run(*words, "--schedules", tmp_path / "other.json"), "no table of schedules")
+    words[3] = "cortex-m0plus"
+    assert_one_line(run(*words, "--schedules", table), "for cortex-m4, not cortex-m0plus")
+
+
 def test_compile_names_missing_ops_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,7 +137,7 @@ def cmd_info(args: argparse.Namespace) -> int:
 
 
 def cmd_compile(args: argparse.Namespace) -> int:
-    from tinykit.targets.compiled import compile_graph
+    from tinykit.targets.compiled import compile_graph, schedules_of
 
     folder = Path(args.out)
     if folder.is_dir() and any(folder.iterdir()) and not args.force:
@@ -146,7 +146,8 @@ def cmd_compile(args: argparse.Namespace) -> int:
         )
     if folder.exists() and not folder.is_dir():
         raise TinykitError(f"{folder} is a file; a folder is needed")
-    compiled = compile_graph(args.model, args.target, args.sram_limit)
+    options = schedules_of(args.schedules, args.target) if args.schedules else None
+    compiled = compile_graph(args.model, args.target, args.sram_limit, options)
     compiled.write(folder, args.prefix)
     print(compiled)
     print(f"C, an example and a README are in {folder}")
@@ -308,6 +309,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("-o", "--out", default="generated", help="folder (default %(default)s)")
     sub.add_argument("--prefix", default="model", help="of files and symbols (default %(default)s)")
+    sub.add_argument("--schedules", help="a table that `tinykit tune --out` wrote, to go by")
     sub.add_argument("--force", action="store_true", help="write into a folder that has files")
 
     sub = command("tune", cmd_tune, "search the fastest kernel schedule for each layer of models")

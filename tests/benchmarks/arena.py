@@ -21,7 +21,7 @@ from tinykit.engine.patches import Choice, Chooser, NoFit
 from tinykit.formats import tflite
 from tinykit.graph import Graph
 from tinykit.targets import tflm
-from tinykit.targets.microcontroller import sample_inputs
+from tinykit.targets.counts import sample_inputs
 
 CORE = "cortex-m4"
 #: bytes, on a Cortex-M4

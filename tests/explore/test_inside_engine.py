@@ -20,7 +20,7 @@ from tinykit.explore.explorer import Cancelled, File, quiet
 from tinykit.explore.inside_engine import Inside, InsideEngine
 from tinykit.graph import Graph, GraphBuilder
 from tinykit.graph.errors import TinykitError
-from tinykit.targets.microcontroller import sample_inputs
+from tinykit.targets.counts import sample_inputs
 
 MODELS = inside_engine.shipped()
 

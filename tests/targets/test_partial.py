@@ -12,7 +12,7 @@ from tests.targets.small import small_int8
 from tinykit.engine import generate
 from tinykit.graph import Graph, UnsupportedOpError
 from tinykit.graph.interpreter import run
-from tinykit.targets.microcontroller import sample_inputs
+from tinykit.targets.counts import sample_inputs
 from tinykit.targets.partial import runnable_part, without
 
 

@@ -14,7 +14,7 @@ from tinykit.engine import arrange, emulate, plan
 from tinykit.engine.cycles import NOTHING
 from tinykit.graph import GraphBuilder, Quantization
 from tinykit.targets import Column, Layer, Profile, load
-from tinykit.targets.microcontroller import constant_bytes_by_op, sample_inputs
+from tinykit.targets.counts import constant_bytes_by_op, sample_inputs
 from tinykit.targets.profile import PROVENANCES, Target
 
 KEYS = {
@@ -222,7 +222,7 @@ def test_a_graph_too_big_to_emulate_still_has_macs_memory_and_a_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     graph = small_int8(channels=200, size=14)
-    monkeypatch.setattr("tinykit.targets.microcontroller.MOST_WORK", graph.macs)
+    monkeypatch.setattr("tinykit.targets.counts.MOST_WORK", graph.macs)
     profile = tk.profile(graph, "samd21")
     assert (profile.instructions, profile.macs) == (None, graph.macs)
     assert not profile.complete

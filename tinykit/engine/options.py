@@ -20,7 +20,8 @@ class Options:
     unroll : loops over a filter's taps, channels and blocks written out
     fuse : chains of ops (depthwise and pointwise convolution) in one pass
     in_place : outputs may lie over inputs that are read for the last time
-    schedules : schedule by `Layer.key`, before the table that the engine ships with
+    schedules : schedule by `Layer.key`, before the table that the engine ships with; one that no
+        kernel offers for the layer is passed over
     use_table : whether that table is looked into at all (a schedule search starts without)
     """
 

@@ -15,7 +15,7 @@ from tinykit.engine.patches import Chooser
 from tinykit.explore._listing import INSTRUCTION_KINDS, Assembly, CSource
 from tinykit.explore.explorer import Tick, quiet
 from tinykit.plots.memory import Life, lives
-from tinykit.targets.microcontroller import sample_inputs
+from tinykit.targets.counts import sample_inputs
 
 if TYPE_CHECKING:
     from tinykit.engine import Options, Schedule

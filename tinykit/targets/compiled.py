@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from numbers import Integral
@@ -173,6 +174,31 @@ def compile_graph(
     except NoFit as error:
         raise NoFit(error.limit, error.best, model, called) from None
     return Compiled(called, model, name, choice.program, limit, flash, choice.patched, choice)
+
+
+def schedules_of(path: str | Path, target: str | Board) -> Options:
+    """The engine's techniques with the table of schedules at `path` before its own.
+
+    Raises
+    ------
+    TinykitError
+        No file is there, or no table, or one for another core than `target`'s.
+    """
+    from tinykit.engine import Options
+    from tinykit.engine.arrange import read_table
+
+    core = _target(target)[1]
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+        made_for, _ = found["made_with"]["core"], found["schedules"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise TinykitError(
+            f"{path} is no table of schedules; `tinykit tune MODEL --out {path}` makes one"
+        ) from None
+    if made_for != core:
+        raise TinykitError(f"{path} is a table of schedules for {made_for}, not {core}")
+    return Options(schedules=read_table(text, str(path)))
 
 
 def parse_size(size: int | str) -> int:

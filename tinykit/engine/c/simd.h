@@ -49,7 +49,7 @@ TK_INLINE void tk_in_order(void)
 /* TK_KEEP: the pointer is advanced as it stands; clang would rather compute many from one. TK_ORDER:
    no access to memory crosses this, and the sums are complete here, so that a load takes the place
    of the one before and not a further register. */
-#if defined(__ARM_FEATURE_DSP)
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 #define TK_KEEP(pointer) __asm__ volatile("" : "+r"(pointer))
 /* Two words from base + offset bytes (0, 4 ... 1020, a number), which must be at a multiple of 4. One
    instruction, and a cycle less than two loads apart. */

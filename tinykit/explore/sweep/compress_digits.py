@@ -36,7 +36,7 @@ from tinykit.nn.zoo import ds_cnn
 from tinykit.plots.memory import lives
 from tinykit.quant import to_graph
 from tinykit.targets.accuracy import evaluate
-from tinykit.targets.microcontroller import constant_bytes_by_op, count
+from tinykit.targets.counts import constant_bytes_by_op, count
 
 if TYPE_CHECKING:
     from torch import nn
