@@ -151,10 +151,10 @@ def test_figures_are_valid_and_say_what_the_numbers_are(
         assert figure.layout.xaxis.title.text
         assert figure.layout.yaxis.title.text
         assert "counted" in figure.layout.title.subtitle.text
-    bars, marks = figures["instructions"].data
+    bars, marks, _ = figures["instructions"].data
     assert sum(bars.x) * 1e6 == pytest.approx(whole.built.total)
     assert sum(marks.x) * 1e6 == pytest.approx(whole.plain.total)
-    kinds, before = figures["kinds"].data
+    kinds, before, _ = figures["kinds"].data
     layer = whole.shown
     assert sum(kinds.x) == pytest.approx(whole.built.instructions[layer] / whole.built.macs[layer])
     assert sum(before.x) == pytest.approx(whole.plain.instructions[layer] / whole.plain.macs[layer])
@@ -300,3 +300,37 @@ def test_long_listings_are_cut_and_say_so() -> None:
     lines = cut("\n".join(["x"] * (MOST_LINES + 7))).split("\n")
     assert len(lines) == MOST_LINES + 1
     assert lines[-1] == "... and 7 more lines"
+
+
+def test_floats_are_compared_to_rounding() -> None:
+    content = (files("tinykit.course") / "models" / "cnn_float32.tflite").read_bytes()
+    explorer = InsideEngine()
+    result = explorer.compute({"file": File("floats.tflite", content)})
+    text = explorer.text(result)
+    assert result.built.floats
+    assert result.built.exact
+    assert "to rounding" in text
+    assert "bit for bit" not in text
+    assert "DIFFER" not in text
+
+
+def test_why_no_layers_are_fused(explorer: InsideEngine) -> None:
+    for change in ({"simd": False}, {"core": "cortex-m0plus"}):
+        assert "no kernel without SIMD computes two" in explorer.text(explorer.compute(change))
+    strips = explorer.compute({"patches": "recompute-4", "fuse": "always"})
+    assert strips.built.fusible
+    assert "no kernel" not in explorer.text(strips)
+    assert "Fuse joins no layers in these patches" in explorer.text(strips)
+
+
+def test_memory_and_code_go_by_the_numbers_of_the_layers(explorer: InsideEngine) -> None:
+    fused = explorer.compute({"fuse": "always", "layer": 4})
+    named = {life.name for life in fused.built.tensors}
+    assert "working memory of layer 3 and 4" in named
+    assert not any("layer 3," in name for name in named), "its output is never in memory"
+    assert "3+4" in explorer.figures(fused)["sram"].layout.xaxis.ticktext
+    strips = explorer.compute({"patches": "recompute-4", "layer": 2})
+    assert "Layer 2: C of 2:conv_2d" in explorer.panels(strips)
+    assert explorer.shown(explorer.compute({"patches": "recompute-4", "layer": 0})).name == (
+        "0:conv_2d, strip 1/4"
+    )

@@ -159,3 +159,25 @@ def test_lives_of_a_graph_tell_shared_memory_once() -> None:
 def test_numbers_for_people() -> None:
     assert [short(n) for n in (7, 1234, 2.5e6, 3e9)] == ["7", "1.23 k", "2.5 M", "3 G"]
     assert [kib(n) for n in (640, 2048, 131072)] == ["640 B", "2.0 KiB", "128 KiB"]
+
+
+def test_no_mark_hides_the_share_of_a_bar() -> None:
+    figure = valid(
+        layer_bars(
+            ["a", "b"], [1.0, 10.0], title="t", subtitle="s", unit="u", reference=[1.2, 30.0]
+        )
+    )
+    bars, marks, moved = figure.data
+    assert list(bars.text) == ["", "91%"]
+    assert list(moved.text) == ["9%"]
+    assert moved.x[0] > marks.x[0]
+
+
+def test_lives_are_named_as_people_number_the_layers() -> None:
+    b = GraphBuilder()
+    x = b.input("x", (1, 4), "float32")
+    r = b.op("relu", [x], (1, 4), "float32")
+    graph = b.finish([b.op("tanh", [r], (1, 4), "float32")])
+    assert {life.name for life in lives(graph, layers=[None, 7])} == {"input", "output of layer 7"}
+    named = memory_map(lives(graph), ["0:a and 1:b", "2:c"], numbers=["0+1", "2"])
+    assert list(named.layout.xaxis.ticktext) == ["0+1", "2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tinykit.engine.patches import Chooser
 from tinykit.explore._listing import INSTRUCTION_KINDS, Assembly, CSource
 from tinykit.explore.explorer import Tick, quiet
 from tinykit.plots.memory import Life, lives
+from tinykit.targets.checks import Check, compare
 from tinykit.targets.counts import sample_inputs
 
 if TYPE_CHECKING:
@@ -80,8 +82,12 @@ class Built:
     fused : for each layer, the layer with which it is computed and counted, or None
     code : for each layer, the function that computes (the first strip of) it
     steps : names of the functions in the order in which they run
+    numbers : of the layers that each of these computes
     tensors : the arena's plan, by steps
-    exact : whether the outputs were the reference interpreter's
+    exact : whether the outputs were the reference interpreter's: integers bit for bit, floats to
+        rounding
+    floats : whether some output is of floats
+    fusible : whether some kernel computes two of the layers in one pass
     patches : which ops work in strips, in words
     recomputed : multiply-accumulates done twice, as a share of all; counted
     """
@@ -98,6 +104,9 @@ class Built:
     stack_bytes: int
     flash_bytes: int
     exact: bool
+    numbers: tuple[str, ...] = ()
+    floats: bool = False
+    fusible: bool = False
     patches: str = ""
     recomputed: float = 0.0
 
@@ -122,7 +131,8 @@ def build(whole: Graph, core: str, techniques: Techniques, tick: Tick = quiet) -
     run = emulate(program, [sample], core=core, tracing=True)
     tick(None, "comparing with the reference interpreter")
     expected = whole.run(*sample)
-    exact = all((a == b).all() for a, b in zip(expected, run.outputs[0], strict=True))
+    check = Check("engine", "the engine")
+    compare(check, whole, 0, "random", expected, run.outputs[0])
     counts = [0] * len(whole.ops)
     for position, count in enumerate(run.per_op or ()):
         counts[origin[position]] += count
@@ -139,14 +149,17 @@ def build(whole: Graph, core: str, techniques: Techniques, tick: Tick = quiet) -
         for kind, count in assembly.kinds(row).items():
             kinds[origin[position]][kind] += count
 
+    layers = tuple(f"{i}:{op.kind}" for i, op in enumerate(whole.ops))
+
     def code(layer: int) -> Step:
         position = _computes(whole, graph, origin, layer)
         step = program.steps[number[position]]
         last = step.positions[-1]
         row = own.index(last)
         loop_runs, loop = assembly.loop(row)
+        strip = re.findall(r"\[(strip .*)\]$", graph.op_name(position))
         return Step(
-            " and ".join(graph.op_name(p) for p in step.positions),
+            ", ".join([" and ".join(layers[origin[p]] for p in step.positions), *strip]),
             str(step.schedule or "the kernel that all shapes share"),
             (run.per_op or [0] * len(graph.ops))[last],
             c.listing(symbols[row]),
@@ -156,7 +169,7 @@ def build(whole: Graph, core: str, techniques: Techniques, tick: Tick = quiet) -
         )
 
     return Built(
-        layers=tuple(f"{i}:{op.kind}" for i, op in enumerate(whole.ops)),
+        layers=layers,
         macs=tuple(whole.op_macs(i) or 0 for i in range(len(whole.ops))),
         instructions=tuple(counts),
         kinds=tuple(kinds),
@@ -165,11 +178,14 @@ def build(whole: Graph, core: str, techniques: Techniques, tick: Tick = quiet) -
         ),
         code=tuple(code(layer) for layer in range(len(whole.ops))),
         steps=tuple(" and ".join(graph.op_name(p) for p in s.positions) for s in program.steps),
-        tensors=tuple(lives(program, by_step=True)),
+        tensors=tuple(lives(program, by_step=True, layers=_numbers(graph, origin))),
+        numbers=tuple("+".join(str(origin[p]) for p in step.positions) for step in program.steps),
         arena_bytes=program.plan.arena_bytes,
         stack_bytes=run.ram.stack,
         flash_bytes=run.flash.total,
-        exact=bool(exact),
+        exact=check.ok,
+        floats=any(whole.tensors[i].dtype == "float32" for i in whole.outputs),
+        fusible=bool(fusing(whole, core, techniques.options)),
         patches="" if choice.patched is None else str(choice.patched.patches),
         recomputed=graph.macs / max(whole.macs, 1) - 1,
     )
@@ -202,6 +218,14 @@ def fusing(graph: Graph, core: str, options: Options) -> dict[str, Schedule]:
             if len(layers) > 1 and (known := candidates(layers, target, options)):
                 found[key_of(layers)] = known[0]
     return found
+
+
+def _numbers(graph: Graph, origin: Sequence[int]) -> list[int | None]:
+    """The layer of each op; None for those that only cut the network's input."""
+    return [
+        None if op.kind == "strided_slice" and op.inputs[0] in graph.inputs else origin[p]
+        for p, op in enumerate(graph.ops)
+    ]
 
 
 def _computes(whole: Graph, graph: Graph, origin: Sequence[int], layer: int) -> int:

@@ -20,12 +20,15 @@ def words(
         *_idle(core, chosen, techniques),
         *_fused(techniques, built),
     ]
-    lines.append(
-        "On the random input that was run, the outputs are the reference interpreter's, bit for "
-        "bit."
-        if built.exact
-        else "The outputs DIFFER from the reference interpreter's: please report this model."
-    )
+    if built.exact:
+        how = "to rounding (they are floats)" if built.floats else "bit for bit"
+        lines.append(
+            f"On the random input that was run, the outputs are the reference interpreter's, {how}."
+        )
+    else:
+        lines.append(
+            "The outputs DIFFER from the reference interpreter's: please report this model."
+        )
     return "\n".join(lines)
 
 
@@ -62,8 +65,10 @@ def _strips(techniques: Techniques, built: Built) -> list[str]:
         return []
     if not built.patches:
         return ["Patches: none; the arena is smallest without."]
-    twice = f", {built.recomputed:.1%} of all multiply-accumulates" if built.recomputed else ""
-    return [f"Patches: {built.patches}{twice} (counted)."]
+    if not built.recomputed:
+        return [f"Patches: {built.patches}."]
+    twice = f"{built.recomputed:.1%} of all multiply-accumulates (counted)"
+    return [f"Patches: {built.patches}, {twice}."]
 
 
 def _idle(core: str, chosen: Techniques, techniques: Techniques) -> list[str]:
@@ -84,8 +89,11 @@ def _idle(core: str, chosen: Techniques, techniques: Techniques) -> list[str]:
 def _fused(techniques: Techniques, built: Built) -> list[str]:
     if not techniques.options.fuse or any(leader is not None for leader in built.fused):
         return []
+    if not built.fusible:
+        kernel = "kernel" if techniques.options.simd else "kernel without SIMD"
+        return [f"Fuse does nothing here: no {kernel} computes two of these layers in one pass."]
     if techniques.always:
-        return ["Fuse does nothing here: no kernel computes two of these layers in one pass."]
+        return ["Fuse joins no layers in these patches: the arena is smaller with each by itself."]
     return [
         "Fuse does nothing here: no two layers are faster in one pass in an arena of this size."
     ]

@@ -229,10 +229,11 @@ class InsideEngine(Explorer[Inside]):
                 title=f"SRAM over time: an arena of {built.arena_bytes:,} B",
                 subtitle=f"{result.model}; counted: planned arena",
                 x_title=(
-                    "number of the function that runs"
-                    if len(built.steps) != len(built.layers)
+                    "number of the function that runs: one for each strip of a layer"
+                    if built.patches
                     else "number of the layer that runs"
                 ),
+                numbers=None if built.patches else built.numbers,
                 height=height,
             ),
             "kinds": self._kinds(result),

@@ -67,6 +67,13 @@ def layer_bars(
     if reference is not None:
         marks = [(name, v) for name, v in zip(names, reference, strict=True) if v is not None]
         reach = max([peak, *(v for _, v in marks)])
+        # what a mark would hide stands to its right
+        hidden = [
+            n
+            for n, v in enumerate(reference)
+            if v is not None and -0.02 * reach <= v - known[n] < 0.09 * reach
+        ]
+        bars["text"] = ["" if n in hidden else words for n, words in enumerate(text)]
         traces.append(
             {
                 "type": "scatter",
@@ -79,6 +86,18 @@ def layer_bars(
                     f"{name}, {reference_name}<br>{short(v)} {unit}" for name, v in marks
                 ],
                 "hoverinfo": "text",
+            }
+        )
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "text",
+                "x": [(reference[n] or 0) + 0.015 * reach for n in hidden],
+                "y": [names[n] for n in hidden],
+                "text": [text[n] for n in hidden],
+                "textposition": "middle right",
+                "hoverinfo": "skip",
+                "showlegend": False,
             }
         )
     return figure(

@@ -33,7 +33,9 @@ class Life:
     last: int
 
 
-def lives(model: Graph | Program, *, by_step: bool = False) -> list[Life]:
+def lives(
+    model: Graph | Program, *, by_step: bool = False, layers: Sequence[int | None] | None = None
+) -> list[Life]:
     """The planned life of every activation; what shares memory is told once.
 
     A graph is laid out for the kernels that all shapes share; a program says its own layout, and
@@ -41,7 +43,9 @@ def lives(model: Graph | Program, *, by_step: bool = False) -> list[Life]:
 
     Parameters
     ----------
-    by_step : whether a program's functions are numbered, and not the ops of its graph
+    by_step : whether time is counted in a program's functions, and not in the ops of its graph
+    layers : for each op the number that people know it by, None for one that only cuts the input;
+        its position by default
     """
     from tinykit.engine.arrange import Program
     from tinykit.engine.plan import plan
@@ -53,11 +57,13 @@ def lives(model: Graph | Program, *, by_step: bool = False) -> list[Life]:
     number = {k: k for k in range(len(graph.ops))}
     if by_step:
         number = {k: n for n, step in enumerate(steps) for k in step.positions}
-    made = {i: number[k] for k, op in enumerate(graph.ops) for i in op.outputs}
+    known = range(len(graph.ops)) if layers is None else layers
+    made = {i: k for k, op in enumerate(graph.ops) for i in op.outputs}
     by_place: dict[tuple[int, int], list[Life]] = {}
     for i, offset in layout.offsets.items():
         first, last = (number.get(k, k) for k in layout.lifetimes[i])
-        name = f"output of layer {made[i]}" if i in made else "input"
+        of = known[made[i]] if i in made else None
+        name = "input" if of is None else f"output of layer {of}"
         life = Life(name, offset, graph.tensors[i].nbytes, first, last)
         by_place.setdefault((offset, life.size), []).append(life)
     merged: list[Life] = []
@@ -79,12 +85,15 @@ def lives(model: Graph | Program, *, by_step: bool = False) -> list[Life]:
         if step.needs.scratch:
             first, last = number[step.positions[0]], number[step.positions[-1]]
             place = layout.scratch[step.positions[-1]]
-            name = f"working memory of layer {last}"
+            named = [str(known[k]) for k in step.positions if known[k] is not None]
+            name = f"working memory of layer {' and '.join(dict.fromkeys(named))}"
             merged.append(Life(name, place, step.needs.scratch, first, last))
     return sorted(merged, key=lambda t: (t.first, t.offset))
 
 
 def _both(one: str, other: str) -> str:
+    if one == other:
+        return one
     number = other.rpartition(" ")[2]
     if not one.startswith("output"):
         return f"{one}, {other}"
@@ -101,6 +110,7 @@ def memory_map(
     title: str = "SRAM: which tensor lives when",
     subtitle: str = "",
     x_title: str = "number of the layer that runs",
+    numbers: Sequence[str] | None = None,
     **layout: Any,
 ) -> go.Figure:
     """Tensors as boxes: across, the layers during which one lives; up, the bytes that it takes.
@@ -110,8 +120,10 @@ def memory_map(
     layers : names in execution order
     limit_bytes : memory of the board; a line, or words where it is far above
     extra_bytes : what SRAM holds besides the arena (stack, static data), drawn below it
+    numbers : of the layers, below the axis; 0, 1, 2 … by default
     """
     count = max(len(layers), 1)
+    ticks = [str(i) for i in range(count)] if numbers is None else list(numbers)
     steps = (1, 2, 5, 10, 20, 50, 100, count)
     every = next(n for n in steps if count / n <= _MOST_TICKS)
     boxes = [
@@ -154,7 +166,7 @@ def memory_map(
             "title": x_title,
             "range": [-0.5, count - 0.5],
             "tickvals": list(range(0, count, every)),
-            "ticktext": [str(i) for i in range(0, count, every)],
+            "ticktext": ticks[::every],
             "showgrid": False,
         },
         y={"title": "SRAM address in KiB", "range": [0, reach]},
@@ -199,4 +211,5 @@ def _bars(boxes: Sequence[tuple[Life, str]], layers: Sequence[str]) -> dict[str,
 
 
 def _short(name: str) -> str:
-    return name.replace("output of layer", "out").replace("working memory of layer", "work")
+    name = name.replace("output of layer", "out").replace("working memory of layer", "work")
+    return name.replace(" and ", "+")
