@@ -113,3 +113,21 @@ def test_report_is_escaped_html() -> None:
 def test_unknown_exercise_is_named() -> None:
     with pytest.raises(TinykitError, match="no exercise 'nothing'"):
         check("nothing", len)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "part"),
+    [
+        # what numpy does with the first thing that comes to mind
+        (lambda a, b: 256 * b + a, "does not fit into int8"),
+        (
+            lambda a, b: np.array([int(256 * int(n) + int(m)) for n, m in zip(b, a)], np.uint32),  # noqa: B905
+            "never negative",
+        ),
+        (lambda a, b: np.zeros(a.size // 2, np.uint32), "is right, yours is 0x00000000"),
+    ],
+)
+def test_words_of_two_channels_are_explained(attempt: Any, part: str) -> None:
+    report = check("pack_pairs", attempt)
+    assert not report.passed
+    assert part in report.explanation

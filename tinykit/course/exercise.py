@@ -90,6 +90,8 @@ class Exercise:
     cases : sequence of tuple
         Arguments to call it with.
     mistakes : sequence of Mistake
+    stops : sequence of tuple
+        Words of an exception that such code ends in, and what was overlooked.
     tolerance : float
         Largest absolute difference that still counts as right (and why, in `task`).
     """
@@ -99,6 +101,7 @@ class Exercise:
     solve: Callable[..., Any]
     cases: Sequence[tuple[Any, ...]]
     mistakes: Sequence[Mistake] = ()
+    stops: Sequence[tuple[str, str]] = ()
     tolerance: float = 0.0
 
     def check(self, attempt: Callable[..., Any]) -> Report:
@@ -118,7 +121,9 @@ class Exercise:
                     f"Replace the line that raises NotImplementedError. {self.task}",
                 )
             except Exception as error:  # whatever the student's code does is a finding
-                return Report(False, f"{self.name}: your code stopped.", _where(error))
+                said = _where(error)
+                hint = next((why for part, why in self.stops if part in said), "")
+                return Report(False, f"{self.name}: your code stopped.", f"{said}\n{hint}".rstrip())
         wanted = [np.asarray(self.solve(*_copies(case))) for case in self.cases]
         if all(self._same(r, w) for r, w in zip(results, wanted, strict=True)):
             return Report(True, f"{self.name}: right, on all {len(self.cases)} cases.")
@@ -165,7 +170,7 @@ class Exercise:
             wrong = int(np.sum(~(gap <= self.tolerance)))
             return where + (
                 f"{wrong} of {want.size} values differ; the largest difference is{place}: "
-                f"{want[at].item():g} is right, yours is {got[at].item():g}."
+                f"{_shown(want[at], want)} is right, yours is {_shown(got[at], want)}."
             )
         return "The results differ."
 
@@ -204,6 +209,13 @@ def load_exercise(name: str) -> Exercise:
 def _copies(case: tuple[Any, ...]) -> tuple[Any, ...]:
     # A student who writes into an argument must not change the next judgement.
     return tuple(a.copy() if isinstance(a, np.ndarray) else a for a in case)
+
+
+def _shown(value: np.generic, want: np.ndarray) -> str:
+    """For people: integers in full, and in hexadecimal where words of bits are wanted."""
+    if value.dtype.kind not in "iu":
+        return f"{value.item():g}"
+    return f"0x{value.item():08X}" if want.dtype == np.uint32 else str(value.item())
 
 
 def _numeric(array: np.ndarray) -> bool:

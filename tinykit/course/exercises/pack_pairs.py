@@ -45,6 +45,7 @@ def _variant(
     narrow: bool = False,
     ends: bool = False,
     short: bool = False,
+    added: bool = False,
 ) -> Any:
     """The packing, as somebody who makes the named mistake writes it."""
 
@@ -57,13 +58,15 @@ def _variant(
             halves = 256 * second.astype(np.int64) + first
             if bytes_only:
                 halves = (second.astype(np.int64) & 0xFF) << 8 | (first.astype(np.int64) & 0xFF)
-            if not sign:
+            if not sign and not added:
                 halves &= 0xFFFF
         low, high = halves[0::2], halves[1::2]
         if ends:
             low, high = halves[: halves.size // 2], halves[halves.size // 2 :]
         if upside_down:
             low, high = high, low
+        if added:
+            return (low + (high << 16)).astype(np.uint32)
         return (low | (0 if short else high << 16)).astype(np.uint32)
 
     return pack
@@ -79,11 +82,25 @@ def _cases() -> list[tuple[Any, ...]]:
     return made
 
 
+_ROOM = (
+    "256·b does not fit into int8, and numpy does not widen by itself. Which type has room for "
+    "256·b + a?"
+)
+_SIGN = (
+    "A uint32 is never negative. Keep the low 16 bits of each half, and only these, before they "
+    "become a word."
+)
+
 EXERCISE = Exercise(
     name="pack_pairs",
     task="Return one uint32 for every two taps, each a halfword 256·b + a; the earlier one is low.",
     solve=solve,
     cases=_cases(),
+    stops=(
+        ("out of bounds for int8", _ROOM),
+        ("out of bounds for uint8", _ROOM),
+        ("out of bounds for uint32", _SIGN),
+    ),
     mistakes=(
         Mistake(
             _variant(narrow=True),
@@ -99,6 +116,11 @@ EXERCISE = Exercise(
             _variant(sign=True),
             "A negative low halfword has filled the upper one with ones: −1 in a wide integer is "
             "…FFFFFFFF, and OR keeps every one of these bits. Keep only the low 16 of it.",
+        ),
+        Mistake(
+            _variant(added=True),
+            "Where the low half is negative, adding it takes one from the upper half. Keep the low "
+            "16 bits of each half before they are put together.",
         ),
         Mistake(
             _variant(bytes_only=True),
