@@ -20,6 +20,7 @@ from tinykit.graph import TinykitError
 from tinykit.search import CostModel, Trial, tune
 from tinykit.search import schedules as search
 from tinykit.search.sites import Site, isolate, sites
+from tinykit.search.trials import count
 
 
 def only(tuning):  # type: ignore[no-untyped-def]
@@ -318,3 +319,14 @@ def test_what_a_search_found_in_words_and_values(toy: Toy) -> None:
         assert word in text
     toy.knobs = []
     assert str(tune(relus(64))) == "No layer has schedules to choose from on cortex-m4."
+
+
+def test_constants_that_candidates_share_are_in_the_flash_of_each() -> None:
+    graph, core, options = isolate(residual(), [1]), find_core("cortex-m4"), Options()
+    (site,) = sites([graph], core, options)
+    offered = list(site.candidates)
+    together = count(site, offered, core, "zig", options)
+    assert len(offered) > 2
+    for trial in together:
+        (alone,) = count(site, [trial.schedule], core, "zig", options)
+        assert trial.flash == alone.flash

@@ -25,7 +25,7 @@ from tinykit.search.trials import Trial
 log = logging.getLogger(__name__)
 
 #: of the files; files of another are never met
-FORMAT = 3
+FORMAT = 4
 
 
 class Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinykit.engine.arrange import Program, Step, arrange
+from tinykit.engine.codegen import generate
 from tinykit.engine.cores import Core
 from tinykit.engine.cycles import NOTHING
 from tinykit.engine.elf import Elf
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: candidates that go through the compiler together; more make its memory grow, not the search fast
 BATCH = 16
+#: a constant in generated C: type, name, length and values
+_CONSTANT = re.compile(r"static const ([\w ]+) (\w+)((?:\[\d+\])? = \{.*?\n\});", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ def _count(
             for part in (schedules[:half], schedules[half:])
             for trial in _count(site, part, core, toolchain, options, inputs, expected, board_flash)
         ]
-    sizes = _flash_by_prefix(Elf(runs[0].elf), len(runs))
+    sizes = _flash_by_prefix(Elf(runs[0].elf), programs)
     return [
         _judge(schedule, run, size, expected, board_flash is not None)
         for schedule, run, size in zip(schedules, runs, sizes, strict=True)
@@ -184,10 +188,21 @@ def _judge(
     return Trial(schedule, int(run.instructions or 0), run.ram.arena, flash, error, cycles, lacking)
 
 
-def _flash_by_prefix(elf: Elf, programs: int) -> list[int]:
-    """Bytes of the functions and constants of each program of an image."""
-    prefixes = ["model"] if programs == 1 else [f"model{n}" for n in range(programs)]
+def _flash_by_prefix(elf: Elf, programs: Sequence[Program]) -> list[int]:
+    """Bytes of the functions and constants of each program of an image.
+
+    Clang keeps one of equal constants: the others' programs would seem to do without.
+    """
+    prefixes = [f"model{n}" for n in range(len(programs))] if len(programs) > 1 else ["model"]
     total = dict.fromkeys(prefixes, 0)
+    values: dict[str, str] = {}
+    for part, prefix in zip(programs, prefixes, strict=True):
+        for text in generate(part, prefix, part.core).files.values():
+            values.update((name, kind + value) for kind, name, value in _CONSTANT.findall(text))
+    kept = {values[name]: size for name, (_, size) in elf.objects.items() if name in values}
+    for name, value in values.items():
+        if name not in elf.objects:
+            total[name.partition("_")[0]] += kept.get(value, 0)
     for name, (_, size) in (*elf.functions.items(), *elf.objects.items()):
         prefix = name.partition("_")[0]
         if prefix in total:
