@@ -102,9 +102,10 @@ print(f"{inner / macs:.2f} for each multiply-accumulate")
 print(f"all else:  {rest:,} instructions, {rest / outputs:.0f} for each output")
 
 # %% [markdown]
-# A multiplication's operands have to be in registers: most of the loop is loads. And what happens once for each output
-# (the bias, rescaling to int8, rounding, clipping, finding the next weights) is spread over 32
-# multiply-accumulates only. With $c$ instructions a multiply-accumulate in the loop and $d$ an output,
+# The loop takes one input for four output channels: four MLA, and five LDRSB that load the input and four weights, as a
+# multiplication's operands have to be in registers; one more load, an addition (the zero point), a comparison and a jump come with them. And
+# what happens once for each output (the bias, rescaling to int8, rounding, clipping, finding the next weights) is spread over 32
+# multiply-accumulates only, one for each *tap*, as the weights of an output channel are called. With $c$ instructions a multiply-accumulate in the loop and $d$ an output,
 #
 # $$\frac{\text{instructions}}{N} = c + \frac{d}{\text{taps}}.$$
 
@@ -115,7 +116,8 @@ print(f"{c:.2f} + {d:.0f} / 32 = {c + d / 32:.2f}")
 # %% [markdown]
 # **Two at once.** SMLAD multiplies two pairs of 16-bit numbers and adds both products to a register, in one
 # instruction. CMSIS-NN (Lai et al., 2018) is built on it. But weights and inputs have 8 bits: they must be widened first,
-# which costs instructions again. The engine keeps the weights of *two output channels*, $a$ and $b$, in the same word, as
+# which costs instructions again. Inputs are widened once, into working memory, for all output channels that read them.
+# Weights would have to be widened for every pixel; so the engine keeps the weights of *two output channels*, $a$ and $b$, in the same word, as
 # the halfwords $256\,b + a$. Multiplied as it stands, the word gives $256\,B + A$, where $A$ and $B$ are the sums of the
 # two channels. SXTB16 takes the lower bytes out, one instruction for both, and they give $A$. The rest is a subtraction:
 # one of the two channels is never widened at all.
@@ -139,7 +141,11 @@ def inner_cost(pixels, words, wide=0):
 best = explorer.compute({}).built
 print(f"P = 3, W = 1: c = (3 + 2 + 6) / 12 = {inner_cost(3, 1):.3f}", end="")
 print(f", with LDRD {inner_cost(3, 1, wide=1):.3f}")
-print(f"counted, all that happens once an output included: {best.instructions[LAYER] / macs:.2f}")
+counted = best.instructions[LAYER]
+print(f"counted, everything included: {counted / macs:.2f}; beside the loop: ", end="")
+print(
+    f"{(counted - inner_cost(3, 1, wide=1) * macs) / outputs:.0f} for each output (it was {d:.0f})"
+)
 print(f"the outputs are the same, bit for bit: {best.exact and plain.exact}")
 
 # %% [markdown]
@@ -165,7 +171,8 @@ for trial in sorted(choice.trials, key=lambda t: t.instructions):
     )
 
 # %% [markdown]
-# `steps=0` is a loop written out whole, `wide=1` loads by LDRD, *none* is the shared function. The formula leaves out what
+# `dsp_conv` is the kernel's name; `pixels` is $P$, `words` is $W$; with `steps=8` a turn of the loop does 8 steps, with
+# `steps=0` the loop is written out whole; `wide=1` loads by LDRD; *none* is the shared function. The formula leaves out what
 # happens once an output, and registers; and the compiler does a layer alone a little differently than among others. All trials are exact: a schedule with one wrong bit would be thrown away.
 #
 # **And the memory?** Without *In place* every output needs a place beside its input. With it, a layer writes over
@@ -181,6 +188,7 @@ choices = {
     "own kernels off": {"specialise": False},
     "SIMD off": {"simd": False},
     "unrolling off": {"unroll": False},
+    "fusion off": {"fuse": False},
     "fused wherever possible": {"fuse": "always"},
     "in place off": {"in_place": False},
     "4 strips, recomputed": {"patches": "recompute-4"},
@@ -196,11 +204,11 @@ for name, change in choices.items():
     )
 
 plan = arrange(graph, "cortex-m4").plan
-print(f"\nwithout strips, no arena can be smaller than {plan.lower_bound:,} B")
+print(f"\nwith these kernels and without strips, none can be smaller than {plan.lower_bound:,} B")
 
 # %% [markdown]
-# Techniques pay where a layer has what they save. On this network *own kernels* and *SIMD* bring the time, *in
-# place* and *patches* the memory. *Fusing* a depthwise and a pointwise convolution keeps the image between them as
+# Techniques pay where a layer has what they save. On this network *own kernels*, *SIMD* and *unrolling* bring the time,
+# *in place* and *patches* the memory; SIMD takes a little memory, for the widened inputs. *Fusing* a depthwise and a pointwise convolution keeps the image between them as
 # halfwords: it need not be widened again, but takes twice its bytes, where the two apart work in place. The engine
 # fuses only where that saves instructions and costs no memory. Try the residual network, and a core without SIMD.
 
