@@ -68,6 +68,8 @@ def test_what_is_written_checks_itself(tmp_path: Path) -> None:
     assert compiled.sram_limit == 8192
     assert compiled.patched is not None
     folder = compiled.write(tmp_path / "c", "net")
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"| {compiled.graph.weight_bytes:,} |" in readme, "the cuts' parameters are no weights"
     assert (folder / "net.c").is_file()
     assert build_and_run(folder) == 0
 

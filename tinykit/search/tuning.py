@@ -152,8 +152,9 @@ class Tuning:
         lines.insert(1, "  ".join("-" * width for width in widths))
         lines.append("")
         lines.append(
-            f"{len(self.choices)} layers and chains on {self.core} ({self.toolchain}); "
-            f"{len(self.trials)} schedules, {self.counted} of them counted now."
+            f"{len(self.choices)} different layers and chains on {self.core} ({self.toolchain}); "
+            f"{len(self.trials)} ways to compute them, plain kernels too, {self.counted} counted "
+            "now."
         )
         for key, trial in self.rejected:
             lines.append(f"REJECTED {trial.schedule} of {_short(key)}: {trial.error}")

@@ -81,7 +81,8 @@ class Compiled:
         """
         from tinykit.engine.export import export, write_folder
 
-        return write_folder(export(self.program, prefix, self.name), folder)
+        files = export(self.program, prefix, self.name, self.graph.weight_bytes)
+        return write_folder(files, folder)
 
     def __str__(self) -> str:
         plan, core = self.program.plan, self.program.core
@@ -90,7 +91,7 @@ class Compiled:
             on += f", {core.name}"
         limit = "no limit" if self.sram_limit is None else f"limit {self.sram_limit:,}"
         bound = (
-            "the smallest there can be"
+            f"the smallest for these kernels{' and patches' if self.patched else ''}"
             if plan.arena_bytes == plan.lower_bound
             else f"{100 * plan.gap:.1f} % above the lower bound of {plan.lower_bound:,}"
         )

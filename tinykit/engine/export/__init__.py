@@ -40,9 +40,13 @@ MISRA = {
 MOST_MACS = 500_000_000
 
 
-def export(program: Program, prefix: str = "model", name: str = "") -> dict[str, str]:
-    """The files of a project around `program`, text by file name; `name` is what its README calls
-    the model.
+def export(
+    program: Program, prefix: str = "model", name: str = "", weight_bytes: int | None = None
+) -> dict[str, str]:
+    """The files of a project around `program`, text by file name.
+
+    Its README calls the model `name` and says that the weights have `weight_bytes`: those of the
+    model itself, where `program` computes it in patches, whose cuts have parameters too.
 
     ``PREFIX.h``, ``PREFIX.c``, ``PREFIX_data.h`` and the kernels they call; ``main.c`` and
     ``PREFIX_example.h`` with a sample and its right answer; ``CMakeLists.txt``, for a Cortex-M with
@@ -74,7 +78,7 @@ def export(program: Program, prefix: str = "model", name: str = "") -> dict[str,
         "files_c": ", ".join(f"`{name}`" for name in names),
         "files_h": ", ".join(f"`{name}`" for name in headers),
         "arena": f"{sources.plan.arena_bytes:,}",
-        "weights": f"{program.graph.weight_bytes:,}",
+        "weights": f"{weight_bytes or program.graph.weight_bytes:,}",
         "tensors": _tensors(program.graph, prefix),
     }
     files = dict(sources.files)
