@@ -334,3 +334,12 @@ def test_memory_and_code_go_by_the_numbers_of_the_layers(explorer: InsideEngine)
     assert explorer.shown(explorer.compute({"patches": "recompute-4", "layer": 0})).name == (
         "0:conv_2d, strip 1/4"
     )
+
+
+def test_a_knob_that_saves_no_memory_is_told_so(explorer: InsideEngine, whole: Inside) -> None:
+    shared = explorer.compute({"specialise": False})
+    assert shared.built.arena_bytes == shared.plain.arena_bytes
+    assert "In place saves no memory here" in explorer.text(shared)
+    off = explorer.compute({"specialise": False, "in_place": False})
+    assert "In place" not in explorer.text(off)
+    assert "In place" not in explorer.text(whole)

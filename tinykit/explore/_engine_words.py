@@ -19,6 +19,7 @@ def words(
         *_strips(techniques, built),
         *_idle(core, chosen, techniques),
         *_fused(techniques, built),
+        *_in_place(techniques, built, plain),
     ]
     if built.exact:
         how = "to rounding (they are floats)" if built.floats else "bit for bit"
@@ -96,6 +97,19 @@ def _fused(techniques: Techniques, built: Built) -> list[str]:
         return ["Fuse joins no layers in these patches: the arena is smaller with each by itself."]
     return [
         "Fuse does nothing here: no two layers are faster in one pass in an arena of this size."
+    ]
+
+
+def _in_place(techniques: Techniques, built: Built, plain: Built) -> list[str]:
+    """Without kernels of their own, few layers can work in place; `plain` never does."""
+    options = techniques.options
+    if options.specialise or not options.in_place or techniques.patches is not None:
+        return []
+    if built.arena_bytes != plain.arena_bytes:
+        return []
+    return [
+        "In place saves no memory here: where the arena is fullest, no shared kernel writes over "
+        "its input."
     ]
 
 
