@@ -67,11 +67,11 @@ def layer_bars(
     if reference is not None:
         marks = [(name, v) for name, v in zip(names, reference, strict=True) if v is not None]
         reach = max([peak, *(v for _, v in marks)])
-        # what a mark would hide stands to its right
+        # what a mark would hide, on a narrow page too, stands to its right
         hidden = [
             n
             for n, v in enumerate(reference)
-            if v is not None and -0.02 * reach <= v - known[n] < 0.09 * reach
+            if v is not None and -0.02 * reach <= v - known[n] < 0.03 * len(text[n]) * reach
         ]
         bars["text"] = ["" if n in hidden else words for n, words in enumerate(text)]
         traces.append(
