@@ -1,0 +1,1 @@
+"""C steps of the learning-compression algorithm: the nearest tensor that a scheme can represent."""
