@@ -1,4 +1,4 @@
-"""Datasets laid out as MNIST is: four IDX files of grey 28×28 images and their labels, 10 classes."""
+"""Datasets laid out as MNIST is: four IDX files, grey 28×28 images and labels, 10 classes."""
 
 from __future__ import annotations
 
