@@ -198,11 +198,14 @@ class LC:
         found = []
         for number, task in enumerate(self.tasks):
             before = self.thetas[number] if started else None
-            theta = task.step(task.gather(views), mu, before)
+            found.append(task.step(task.gather(views), mu, before))
+        self._decompress(found)
+        return found
+
+    def _decompress(self, thetas: Sequence[Theta]) -> None:
+        for task, theta in zip(self.tasks, thetas, strict=True):
             for name, part in task.decompressed(theta, self.flat.shapes).items():
                 self.flat.view(self.delta, name).copy_(part.detach())
-            found.append(theta)
-        return found
 
     # -- what it comes to -----------------------------------------------------------------------
 
@@ -237,6 +240,11 @@ class LC:
         return Compressed(made, self.tasks, tuple(self.thetas), self.gap, tuple(self.history))
 
     # -- saving ---------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Make what follows from `done` and `thetas` fit them, after both were read from a file."""
+        self.mu = self.schedule[self.done - 1] if self.done else 0.0
+        self._decompress(self.thetas)
 
     def fingerprint(self) -> dict[str, object]:
         """What has to be the same for a saved state to fit."""
