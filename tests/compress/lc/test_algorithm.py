@@ -71,8 +71,9 @@ def test_a_convex_constraint_is_solved_to_its_optimum(seed: int) -> None:
     found = optimize.minimize(
         lambda z: 0.5 * (z[:SIZE] - z[SIZE:] - c) @ h @ (z[:SIZE] - z[SIZE:] - c),
         np.zeros(2 * SIZE),
-        jac=lambda z: np.concatenate([h @ (z[:SIZE] - z[SIZE:] - c)] * 2)
-        * np.repeat([1, -1], SIZE),
+        jac=lambda z: (
+            np.concatenate([h @ (z[:SIZE] - z[SIZE:] - c)] * 2) * np.repeat([1, -1], SIZE)
+        ),
         bounds=[(0, None)] * (2 * SIZE),
         constraints={"type": "ineq", "fun": lambda z: radius - z.sum()},
         method="SLSQP",
@@ -112,7 +113,7 @@ def test_cardinality_is_solved_better_than_by_direct_compression(seed: int) -> N
     assert run.gap < 1e-3
 
 
-# -- against a plain loop, written from the paper ---------------------------------------------------
+# -- against a plain loop, written from the paper -----------------------------------------------
 
 
 def data(seed: int = 0, n: int = 96) -> tuple[Tensor, Tensor]:
@@ -232,9 +233,7 @@ def test_scoring_leaves_the_weights_alone() -> None:
 
 def test_the_penalty_method_keeps_no_multipliers() -> None:
     tasks = [Task("1.weight", csteps.AdaptiveCodebook(2))]
-    run = LC(
-        network(), tasks, SGD(data(), batch_size=32), Schedule(steps=3), multipliers="penalty"
-    )
+    run = LC(network(), tasks, SGD(data(), batch_size=32), Schedule(steps=3), multipliers="penalty")
     run.run(progress=False)
     assert not run.lagrange.any()
 

@@ -64,7 +64,10 @@ import sys
 sys.path.insert(0, {here!r})
 from test_checkpoint import make
 from tinykit.compress.lc.checkpoint import save
-make(steps=400).run(progress=False, on_step=lambda run: (save(run, {path!r}), print(run.done, flush=True)))
+def after(run):
+    save(run, {path!r})
+    print(run.done, flush=True)
+make(steps=400).run(progress=False, on_step=after)
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,8 @@ class SGD:
     decay : the learning rate is multiplied with this after each step
     batch_size : examples
     momentum : Nesterov's
+    precision : "float32"; or "bfloat16" for the matrix products forward and backward (weights,
+        penalty and updates stay float32), faster where the processor multiplies in that format
     """
 
     data: Dataset | tuple[Tensor, Tensor]
@@ -69,6 +71,7 @@ class SGD:
     decay: float = 0.98
     batch_size: int = 128
     momentum: float = 0.9
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or not self.lr > 0 or self.batch_size < 1:
@@ -81,6 +84,8 @@ class SGD:
                 f"an L step needs 0 <= momentum < 1 and 0 < decay <= 1, got {self.momentum}, "
                 f"{self.decay}"
             )
+        if self.precision not in ("float32", "bfloat16"):
+            raise TinykitError(f"precision is 'float32' or 'bfloat16', not {self.precision!r}")
         if isinstance(self.data, Dataset):
             # once, not in each of forty steps
             object.__setattr__(self, "data", tensors(self.data.train.x, self.data.train.y))
@@ -88,6 +93,13 @@ class SGD:
         if not len(y):
             raise TinykitError("an L step needs examples to learn from, got none")
         object.__setattr__(self, "data", (x.contiguous(), y))
+
+    def loss(self, model: Callable[[Tensor], Tensor], index: Tensor) -> Tensor:
+        """Mean cross-entropy, nats, of the examples at `index`."""
+        x, y = self.examples
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
+            scores = model(x[index])
+        return F.cross_entropy(scores.float(), y[index])
 
     @property
     def examples(self) -> tuple[Tensor, Tensor]:
@@ -113,7 +125,7 @@ class SGD:
         seed: int,
         tick: Callable[[], object],
     ) -> float:
-        x, y = self.examples
+        examples = len(self.examples[1])
         lr = self.lr * self.decay**number
         if penalty.mu > 0:
             lr = min(lr, 1 / penalty.mu)
@@ -126,11 +138,11 @@ class SGD:
             torch.manual_seed(seed)  # dropout
             for _ in range(self.passes(number)):
                 total = torch.zeros(())
-                for index in torch.randperm(len(y), generator=order).split(self.batch_size)[
+                for index in torch.randperm(examples, generator=order).split(self.batch_size)[
                     : self._per_epoch()
                 ]:
                     gradient.zero_()
-                    loss = F.cross_entropy(model(x[index]), y[index])
+                    loss = self.loss(model, index)
                     loss.backward()
                     penalty.add_gradient()
                     velocity.mul_(self.momentum).add_(gradient)

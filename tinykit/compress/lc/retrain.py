@@ -12,7 +12,6 @@ import copy
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from tinykit.compress.lc.compressed import Compressed
 from tinykit.compress.lc.learn import SGD
@@ -38,7 +37,7 @@ def retrain(
     TrainingError
         The loss has become infinite or NaN.
     """
-    x, y = sgd.examples
+    y = sgd.examples[1]
     model = copy.deepcopy(compressed.model).train()
     named = dict(model.named_parameters())
     compressed_names = {name for task in compressed.tasks for name in task.parameters}
@@ -71,7 +70,8 @@ def retrain(
                 shuffled = torch.randperm(len(y), generator=order).split(sgd.batch_size)
                 for index in shuffled[:per_epoch]:
                     optimizer.zero_grad(set_to_none=True)
-                    loss = F.cross_entropy(functional_call(model, weights(), (x[index],)), y[index])
+                    made = weights()
+                    loss = sgd.loss(lambda x, made=made: functional_call(model, made, (x,)), index)
                     loss.backward()
                     optimizer.step()
                     shown.update()
