@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -14,6 +15,9 @@ from tinykit.compress.pruning.select import Amount
 from tinykit.compress.scheme import Scheme
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
+
+if TYPE_CHECKING:
+    from tinykit.compress.terms import Term
 
 __all__ = ["Prune", "nonzero", "parameters"]
 
@@ -95,6 +99,15 @@ class Prune(Scheme):
     def cut(self) -> Cut:
         """What is removed, without how it is trained."""
         return Cut(self.amount, self.structure, self.criterion, self.scope, self.multiple)
+
+    def terms(self) -> tuple[Term, ...]:
+        """In a sum with a term of the LC algorithm: all but few weights of the other's rest."""
+        from tinykit.compress.terms import Sparsify
+
+        plain = self == Prune(self.amount, epochs=self.epochs, lr=self.lr)
+        if not plain or not isinstance(self.amount, (int, float)):
+            return ()  # whoever names a structure or a schedule means what comes first, or next
+        return (Sparsify(keep=round(1.0 - self.amount, 12)),)
 
     def apply(
         self, model: nn.Module, data: Dataset, *, seed: int, progress: bool | None

@@ -17,6 +17,7 @@ from tinykit.compress.lc.algorithm import Schedule
 from tinykit.compress.lc.compressed import Compressed
 from tinykit.compress.lc.learn import SGD
 from tinykit.compress.lc.task import Task, weight_names
+from tinykit.compress.pruning.masks import Masks, attach
 from tinykit.compress.scheme import Scheme
 from tinykit.compress.terms import Term
 from tinykit.data.types import Dataset
@@ -179,8 +180,15 @@ def uses(model: nn.Module, data: Dataset) -> dict[str, int]:
 def finished(compressed: Compressed) -> nn.Module:
     """The module that goes on to other schemes and to a Graph, smaller where that is possible."""
     model = compressed.slim()
-    if any(_sparse(theta) for theta in compressed.thetas):
-        model.sparse = True  # type: ignore[assignment]
+    weights = compressed.weights()
+    zero = {
+        name: weights[name] != 0
+        for task, theta in zip(compressed.tasks, compressed.thetas, strict=True)
+        for name in task.parameters
+        if _sparse(theta)
+    }
+    if zero:
+        attach(model, Masks(zero))
     model.compressed = compressed  # type: ignore[assignment]
     return model.eval()
 
