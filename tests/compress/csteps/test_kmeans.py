@@ -1,4 +1,4 @@
-"""Optimal levels where random cases seldom go: many numbers, narrow clusters, offsets, few values."""
+"""Optimal levels where random cases seldom go: many numbers, narrow clusters, offsets."""
 
 from __future__ import annotations
 
