@@ -52,10 +52,14 @@ def whole(name: str, value: object, least: int) -> None:
         raise CStepError(f"{name} is {value!r}; it must be an integer, {least} or more")
 
 
-def number(name: str, value: object, positive: bool = False) -> None:
-    """`value` must be a finite number ≥ 0, or > 0."""
-    what = "greater than 0" if positive else "0 or more"
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise CStepError(f"{name} is {value!r}; it must be a finite number {what}")
-    if value < 0 or (positive and value == 0):
-        raise CStepError(f"{name} is {value!r}; it must be {what}")
+def number(name: str, value: object, positive: bool = False, signed: bool = False) -> None:
+    """`value` must be a finite number: ≥ 0, `positive` > 0, or `signed` any."""
+    what = "" if signed else " greater than 0" if positive else ", 0 or more"
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not math.isfinite(value)
+        or (value < 0 and not signed)
+        or (value == 0 and positive)
+    ):
+        raise CStepError(f"{name} is {value!r}; it must be a finite number{what}")

@@ -99,17 +99,13 @@ class RankSelection(CStep):
             return Dense((rows, columns), single(values))
         return _factors(svd, best)
 
-    def objective(self, x: Tensor, theta: Theta, mu: float = 1.0) -> float:
-        rows, columns = matrix(x).shape
+    def penalty(self, theta: Theta) -> float:
+        rows, columns = theta.shape
         if isinstance(theta, Factors):
-            price = self.cost_of(theta.rank, rows, columns)
-        elif isinstance(theta, Dense):
-            price = self.cost_of(min(rows, columns), rows, columns)
-        else:
-            raise CStepError(
-                f"theta is {type(theta).__name__}, but this step makes Factors or Dense"
-            )
-        return self.alpha * price + mu / 2 * super().objective(x, theta)
+            return self.alpha * self.cost_of(theta.rank, rows, columns)
+        if isinstance(theta, Dense):
+            return self.alpha * self.cost_of(min(rows, columns), rows, columns)
+        raise CStepError(f"theta is {type(theta).__name__}, but this step makes Factors or Dense")
 
 
 def _factors(svd: tuple[np.ndarray, np.ndarray, np.ndarray], rank: int) -> Factors:

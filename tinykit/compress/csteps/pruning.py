@@ -55,14 +55,7 @@ class L0Constraint(CStep):
 
     def __call__(self, x: Tensor, mu: float = 1.0, previous: Theta | None = None) -> Sparse:
         values = vector(x)
-        kept = self.count(len(values))
-        if kept == 0:
-            return _sparse(values, np.zeros(0, np.int64))
-        size = np.abs(values)
-        edge = np.partition(size, len(size) - kept)[len(size) - kept]
-        above = np.flatnonzero(size > edge)
-        ties = np.flatnonzero(size == edge)[: kept - len(above)]
-        return _sparse(values, np.sort(np.concatenate((above, ties))))
+        return _sparse(values, largest(np.abs(values), self.count(len(values))))
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ class L1Constraint(CStep):
         values = vector(x)
         size = np.abs(values)
         if math.fsum(size) <= self.radius:
-            return _sparse(values, np.flatnonzero(values))
+            return _sparse(np.copysign(_towards_zero(size), values), np.flatnonzero(values))
         ordered = -np.sort(-size)
         excess = np.cumsum(ordered) - self.radius
         # magnitudes above the threshold that they would have if they were all that stays
@@ -104,7 +97,9 @@ class L1Constraint(CStep):
                 break
             threshold = max(threshold + over / len(stay), np.nextafter(threshold, np.inf))
             index = index[size[index] > threshold]
-        return _sparse(np.sign(values[index]) * shrunk, index, values.shape)
+        result = np.zeros(len(values))
+        result[index] = np.copysign(shrunk, values[index])
+        return _sparse(result, index)
 
 
 @dataclass(frozen=True)
@@ -128,9 +123,8 @@ class L0Penalty(CStep):
         # squares of float32 numbers are exact here
         return _sparse(values, np.flatnonzero(values * values > 2 * self.alpha / mu))
 
-    def objective(self, x: Tensor, theta: Theta, mu: float = 1.0) -> float:
-        count = int(theta.decompress().count_nonzero())
-        return self.alpha * count + mu / 2 * super().objective(x, theta)
+    def penalty(self, theta: Theta) -> float:
+        return self.alpha * int(theta.decompress().count_nonzero())
 
 
 @dataclass(frozen=True)
@@ -153,18 +147,25 @@ class L1Penalty(CStep):
         values = vector(x)
         shrunk = np.abs(values) - self.alpha / mu
         index = np.flatnonzero(shrunk > 0)
-        return _sparse(np.sign(values[index]) * shrunk[index], index, values.shape)
+        return _sparse(np.copysign(shrunk, values), index)
 
-    def objective(self, x: Tensor, theta: Theta, mu: float = 1.0) -> float:
-        total = float(theta.decompress().double().abs().sum())
-        return self.alpha * total + mu / 2 * super().objective(x, theta)
+    def penalty(self, theta: Theta) -> float:
+        return self.alpha * float(theta.decompress().double().abs().sum())
 
 
-def _sparse(values: np.ndarray, index: np.ndarray, shape: tuple[int, ...] | None = None) -> Sparse:
-    """`values` at `index`; without `shape` they are of the whole tensor, else only those."""
-    chosen = values[index] if shape is None else values
-    where = torch.from_numpy(index.astype(np.int64))
-    return Sparse(shape or values.shape, where, single(chosen))
+def largest(size: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` largest, ascending; among equals the first."""
+    if count == 0:
+        return np.zeros(0, np.int64)
+    edge = np.partition(size, len(size) - count)[len(size) - count]
+    above = np.flatnonzero(size > edge)
+    ties = np.flatnonzero(size == edge)[: count - len(above)]
+    return np.sort(np.concatenate((above, ties)))
+
+
+def _sparse(values: np.ndarray, index: np.ndarray) -> Sparse:
+    """Those of `values` that are at `index`."""
+    return Sparse(values.shape, torch.from_numpy(index.astype(np.int64)), single(values[index]))
 
 
 def _towards_zero(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -176,7 +175,7 @@ class Sum(Theta):
         return replace(self, terms=terms)
 
     def decompress(self) -> Tensor:
-        total: Any = self.terms[0].decompress()
+        total = self.terms[0].decompress().reshape(self.shape)
         for term in self.terms[1:]:
-            total = total + term.decompress()
-        return total.reshape(self.shape)
+            total = total + term.decompress().reshape(self.shape)
+        return total
