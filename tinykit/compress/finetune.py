@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from tinykit.compress.pruning.layers import KINDS
 from tinykit.compress.pruning.masks import masks_of
 from tinykit.data.types import Dataset
 from tinykit.nn.train import History, default_epochs, fit
@@ -56,3 +57,8 @@ def finetune(
 def finetune_epochs(data: Dataset) -> int:
     """A third of what training from scratch takes, and 3 at least."""
     return max(3, default_epochs(data) // 3)
+
+
+def weighted(model: nn.Module) -> list[nn.Module]:
+    """The layers whose weights count: convolutions and linear layers."""
+    return [m for m in model.modules() if isinstance(m, KINDS)]

@@ -7,12 +7,14 @@ from tinykit.compress.pruning.criteria import Criterion
 from tinykit.compress.pruning.cut import Cut, masked, pruned
 from tinykit.compress.pruning.layers import nonzero, parameters
 from tinykit.compress.pruning.masks import Masks, attach, masks_of
+from tinykit.compress.pruning.sensitivity import Sensitivity, sensitivity
 from tinykit.compress.pruning.structures import Structure, structure
 
 __all__ = [
     "Criterion",
     "Cut",
     "Masks",
+    "Sensitivity",
     "Structure",
     "attach",
     "masked",
@@ -20,5 +22,6 @@ __all__ = [
     "nonzero",
     "parameters",
     "pruned",
+    "sensitivity",
     "structure",
 ]

@@ -70,6 +70,11 @@ class Cut:
         return "global" if self.shape else criterion(self.criterion).scope
 
     @property
+    def fixed(self) -> float | None:
+        """The share that the structure removes by itself; None where it leaves a choice."""
+        return self.shape.share if self.shape else None
+
+    @property
     def nothing(self) -> bool:
         """Whether nothing is to be removed."""
         if self.amount is None:
@@ -83,7 +88,9 @@ class Cut:
 
     # -- inside weights -------------------------------------------------------------------------
 
-    def masks(self, model: nn.Module, data: Dataset | None, seed: int) -> Masks:
+    def masks(
+        self, model: nn.Module, data: Dataset | None, seed: int, context: Context | None = None
+    ) -> Masks:
         """Masks of this cut joined with those that `model` carries."""
         if self.shape is None:
             raise TinykitError("channels are planned, not masked weight by weight")
@@ -91,7 +98,7 @@ class Cut:
         known = data is not None or hasattr(model, "input_shape")
         example = example_of(model, data) if laid and known else None
         layers, before = layers_of(model, example), masks_of(model)
-        context = Context(model, data, seed)
+        context = context or Context(model, data, seed)
         amount = 1.0 if self.amount is None else self.amount
         score = criterion(self.criterion, self.shape.kind)
         return before & self.shape.masks(layers, score, context, amount, self.where, before)
