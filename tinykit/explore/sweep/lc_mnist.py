@@ -155,7 +155,10 @@ def _about(mnist: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
         "test_examples": len(mnist.test),
         "network": "mlp: 784-300-100-10",
         "seeds": list(seeds),
-        "training": f"float: {EPOCHS} epochs; LC: {scheme.steps} steps, {passes} epochs in all, {scheme.precision} products",
+        "training": (
+            f"float: {EPOCHS} epochs; LC: {scheme.steps} steps, {passes} epochs in all, "
+            f"{scheme.precision} products"
+        ),
         "schedule": asdict(Schedule(scheme.mu, scheme.growth, scheme.steps)),
         "versions": {
             "python": platform.python_version(),
