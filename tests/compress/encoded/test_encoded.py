@@ -78,7 +78,7 @@ def test_sizes_are_those_of_the_format() -> None:
     scaled = Coded((6, 10), codes % 2, torch.tensor([-1.0, 1.0]) * 0.3, "scaled-binary")
     assert encode([one(scaled)]).rows[0].bytes == 6 + 4 + 1 + 8
     rank = Factors((6, 10), floats(1, 6, 2), floats(2, 2, 10))
-    assert encode([one(rank)]).rows[0].bytes == 2 + 4 + 4 * 32
+    assert encode([one(rank)]).rows[0].bytes == 2 + 3 + 4 * 32
     assert encode([raw("w", floats(0, 6, 10))]).rows[0].bytes == 2 + 240
     assert encode([one(Sparse((6, 10), torch.empty(0).long(), torch.empty(0)))]).rows[0].bytes == 3
     lone = Coded((100, 100), torch.zeros(100, 100, dtype=torch.uint8), floats(0, 1))
@@ -121,6 +121,7 @@ def test_pruned_and_coded_is_stored_as_the_few_that_are_left() -> None:
         ((torch.arange(0, 16).double() * 0.3125 + 4.1).float(), 8, "first and step"),
         (torch.tensor([0.1, 0.2, 0.7, 0.9]), 16, "stored"),
         (torch.tensor([-0.0, 0.5]), 8, "stored"),  # an exponent would lose the sign
+        (torch.tensor([0.0, 0.0, 2.0, 7.0]), 16, "stored"),
         (torch.tensor([1e-45, float("inf")]), 8, "stored"),
         (torch.tensor([float("nan")]), 4, "stored"),
         (torch.empty(0), 0, "stored"),

@@ -38,6 +38,7 @@ def same_bits(a: Floats, b: Floats) -> bool:
     return a.shape == b.shape and a.astype("<f4").tobytes() == b.astype("<f4").tobytes()
 
 
+@np.errstate(all="ignore")  # of rules that do not hold
 def level_bytes(levels: Floats) -> tuple[bytes, str]:
     """`levels` (K,) after a varint K, and in words how they were written."""
     best = bytes([STORED]) + floats(levels)
@@ -47,6 +48,7 @@ def level_bytes(levels: Floats) -> tuple[bytes, str]:
     return varint(len(levels)) + best, HOW[best[0]]
 
 
+@np.errstate(all="ignore")  # infinite scales and steps are what they are
 def read_levels(reader: Reader) -> Floats:
     """What `level_bytes` wrote: float32 (K,).
 
@@ -68,7 +70,7 @@ def _rules(levels: Floats) -> Iterator[bytes]:
         return
     others = levels[levels != 0]
     exponents = np.frexp(others)[1] - 1
-    if np.all((exponents >= -128) & (exponents <= 127)):
+    if len(others) >= count - 1 and np.all((exponents >= -128) & (exponents <= 127)):
         head = varint(int((levels < 0).sum())) + bytes([len(others) < count])
         yield bytes([POWERS]) + head + exponents.astype(np.int8).tobytes()
     if count > 1:
@@ -123,14 +125,9 @@ def _read(reader: Reader, count: int) -> Floats:
         return powers.astype(np.float32)
     if rule == ROW:
         first, step = reader.floats(2).astype(np.float64)
-        return _rounded(first + step * np.arange(count))
+        return (first + step * np.arange(count)).astype(np.float32)
     if rule == STEPS:
         step = float(reader.floats(1)[0])
         place = struct.unpack("<i", reader.take(4))[0]
-        return _rounded(step * np.arange(place, place + count, dtype=np.float64))
+        return (step * np.arange(place, place + count, dtype=np.float64)).astype(np.float32)
     raise reader.error(f"no rule for levels has number {rule}")
-
-
-def _rounded(row: NDArray[np.float64]) -> Floats:
-    with np.errstate(all="ignore"):
-        return row.astype(np.float32)

@@ -232,28 +232,18 @@ class _Factors(Codec[Factors]):
             raise context.error(
                 f"factors {tuple(left.shape)} and {tuple(right.shape)} for {tuple(theta.shape)}"
             )
-        # how a product is rounded depends on how its factors lie in memory
-        flags = sum(bit for bit, t in ((1, left), (2, right)) if _by_columns(t))
-        data = bytes([flags]) + b"".join(map(varint, (*left.shape, right.shape[1])))
-        for bit, t in ((1, left), (2, right)):
-            data += floats(array(t.t() if flags & bit else t, torch.float32, "factors", context))
+        data = b"".join(map(varint, (*left.shape, right.shape[1])))
+        for t in (left, right):
+            data += floats(array(t, torch.float32, "factors", context))
         return FACTORS, data, f"rank {theta.rank}, float32"
 
     def read(self, reader: Reader, shape: tuple[int, ...], tag: int, depth: int) -> Factors:
-        flags = reader.byte()
         rows, rank, columns = (reader.varint(reader.limit) for _ in range(3))
-        if flags > 3 or rows * columns != prod(shape):
+        if rows * columns != prod(shape):
             raise reader.error(f"factors of {rows} × {rank} × {columns} for shape {shape}")
-        made = []
-        for bit, (a, b) in ((1, (rows, rank)), (2, (rank, columns))):
-            values = reader.floats(a * b)
-            t = tensor(values.reshape((b, a) if flags & bit else (a, b)))
-            made.append(t.t() if flags & bit else t)
-        return Factors(shape, *made)
-
-
-def _by_columns(t: Tensor) -> bool:
-    return t.stride(0) < t.stride(1) and min(t.shape) > 1
+        left = reader.floats(rows * rank).reshape(rows, rank)
+        right = reader.floats(rank * columns).reshape(rank, columns)
+        return Factors(shape, tensor(left), tensor(right))
 
 
 @register(SUM)
