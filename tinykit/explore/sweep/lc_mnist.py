@@ -58,7 +58,7 @@ METHODS = ("direct", "retrained", "lc")
 
 def settings(term: Term) -> LC:
     """How LC runs `term` here."""
-    return LC(term, steps=30, epochs=2, mu=1e-3, growth=1.25, lr=0.1, decay=0.96, batch_size=256)
+    return LC(term, epochs=1, batch_size=128, precision="bfloat16")
 
 
 def run(work: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
