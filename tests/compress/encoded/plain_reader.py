@@ -111,8 +111,8 @@ class Plain:
             powers = [2.0**e for e in self.unpack(f"{count - zero}b")]
             rest = [-p for p in powers[:negative]] + [0.0] * zero + powers[negative:]
             return [rounded(p) for p in rest]
-        if rule == 4:
-            first, step = self.floats(2)
+        if rule in (4, 6):
+            first, step = self.unpack("ff" if rule == 4 else "dd")
             return [rounded(first + step * i) for i in range(count)]
         step, place = self.unpack("fi")
         return [rounded(step * (place + i)) for i in range(count)]

@@ -4,7 +4,8 @@ A rule is used only where it gives the very levels, whatever kind of codebook th
 0 stored, float32 each; 1 {−1, 1} or {−1, 0, 1}, nothing; 2 {−c, c} or {−c, 0, c}, float32 c;
 3 ±2ᵉ and 0: varint how many are negative, u8 whether 0 is among them, int8 e of each other;
 4 an arithmetic row, float32 first and step: first + step·i; 5 the same as step·(z + i), float32
-step and int32 z. 4 and 5 are computed in float64 and rounded once.
+step and int32 z; 6 as 4, with float64 first and step. Rows are computed in float64 and rounded
+once.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ KINDS = (
     "powers",
     "grid",
 )
-STORED, UNIT, SCALED, POWERS, ROW, STEPS = range(6)
-HOW = ("stored", "known", "scale", "exponents", "first and step", "step")
+STORED, UNIT, SCALED, POWERS, ROW, STEPS, FINE_ROW = range(7)
+HOW = ("stored", "known", "scale", "exponents", "first and step", "step", "first and step")
 LARGEST = 1 << 15
 
 
@@ -83,6 +84,10 @@ def _arithmetic(levels: Floats) -> Iterator[bytes]:
     span = (wide[-1] - wide[0]) / (len(levels) - 1)
     for step in _near(span):
         yield struct.pack("<Bff", ROW, levels[0], step)
+    # such as a person gives: with few decimal digits, which float32 would round
+    for digits in range(1, 10):
+        said = (float(f"{value:.{digits}g}") for value in (wide[0], span))
+        yield struct.pack("<Bdd", FINE_ROW, *said)
     if span <= 0:
         return
     first = round(wide[0] / span)
@@ -123,8 +128,9 @@ def _read(reader: Reader, count: int) -> Floats:
         if zero:
             powers = np.insert(powers, negative, 0.0)
         return powers.astype(np.float32)
-    if rule == ROW:
-        first, step = reader.floats(2).astype(np.float64)
+    if rule in (ROW, FINE_ROW):
+        form = "<ff" if rule == ROW else "<dd"
+        first, step = struct.unpack(form, reader.take(struct.calcsize(form)))
         return (first + step * np.arange(count)).astype(np.float32)
     if rule == STEPS:
         step = float(reader.floats(1)[0])

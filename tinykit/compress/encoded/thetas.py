@@ -253,8 +253,6 @@ class _Sum(Codec[Sum]):
     def write(self, theta: Sum, context: Context) -> tuple[int, bytes, str]:
         if not theta.terms or context.depth == DEEPEST:
             raise context.error(f"a sum of nothing, or {DEEPEST} sums in one another")
-        if len({tuple(term.shape) for term in theta.terms}) > 1:
-            raise context.error("terms of a sum that differ in shape")
         below = Context(context.where, context.half, context.depth + 1)
         written = [theta_bytes(term, tuple(theta.shape), below) for term in theta.terms]
         data = varint(len(written)) + b"".join(part for part, _ in written)
@@ -266,7 +264,4 @@ class _Sum(Codec[Sum]):
         count = reader.varint(len(reader.data))
         if count == 0:
             raise reader.error("a sum of nothing")
-        terms = tuple(read_theta(reader, shape, depth + 1) for _ in range(count))
-        if len({term.shape for term in terms}) > 1:
-            raise reader.error("terms of a sum that differ in shape")
-        return Sum(shape, terms)
+        return Sum(shape, tuple(read_theta(reader, shape, depth + 1) for _ in range(count)))
