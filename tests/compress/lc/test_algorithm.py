@@ -181,7 +181,7 @@ def test_the_penalty_s_gradient_is_that_of_its_formula() -> None:
     run = LC(model, [Task("1.weight", csteps.AdaptiveCodebook(3))], SGD(data(), batch_size=32))
     run.step()
     run.mu = 0.37
-    run._target = run.mu * run.delta + run.lagrange
+    run.aim()
     run.flat.gradient.zero_()
     run.add_gradient()
     w = run.flat.values[: run.flat.head].clone().requires_grad_(True)

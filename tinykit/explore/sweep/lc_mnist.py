@@ -58,7 +58,7 @@ METHODS = ("direct", "retrained", "lc")
 
 def settings(term: Term) -> LC:
     """How LC runs `term` here."""
-    return LC(term, epochs=1, batch_size=128, precision="bfloat16")
+    return LC(term, epochs=1, lr=0.15, batch_size=256, precision="bfloat16")
 
 
 def run(work: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
