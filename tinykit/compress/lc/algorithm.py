@@ -182,7 +182,7 @@ class LC:
         self._note(self.mu, loss)
 
     def aim(self) -> None:
-        """Draw the weights to Δ(Θ) + λ/μ from now on: the penalty's gradient is μ w less a target."""
+        """Draw w to Δ(Θ) + λ/μ from now on: the penalty's gradient is μ w less a target."""
         self._target = self.mu * self.delta + self.lagrange
 
     def add_gradient(self) -> None:
