@@ -12,8 +12,9 @@ import tinykit as tk
 from tinykit.data import Dataset
 from tinykit.graph import Graph, TinykitError
 from tinykit.nn import predict
-from tinykit.quant.fake import FakeQuant, QuantConv2d, QuantLinear, _LearnedStep, rounded
-from tinykit.quant.prepare import calibrated, prepare
+from tinykit.quant import Grid, Uniform, calibrated, prepare
+from tinykit.quant.layers import QuantConv2d, QuantLinear, activation_quantizers, weighted
+from tinykit.quant.ste import learned_step
 from tinykit.targets.accuracy import outputs
 
 
@@ -79,9 +80,9 @@ def test_integers_are_those_trained(name: str, bits: int, data: Dataset) -> None
         assert tensor is not None
         assert tensor.quant is not None
         assert tensor.data is not None
-        step = layer.step.detach().numpy()
+        step = layer.quantizer.scale.detach().numpy()
         np.testing.assert_array_equal(tensor.quant.scale, step)
-        want = rounded(layer.weight, layer.step.detach(), layer.top).detach().numpy()
+        want = layer.quantized_weight().detach().numpy()
         along = step.reshape(-1, *[1] * (want.ndim - 1)) if step.size > 1 else step
         whole = np.round(want / along).astype(np.int64)
         if isinstance(layer, QuantConv2d):
@@ -149,11 +150,9 @@ def test_calibrating_twice_and_state_dicts(trained: nn.Module, data: Dataset) ->
     again.load_state_dict(one.state_dict())
     x = data.test.x[:50]
     np.testing.assert_array_equal(predict(one, x), predict(again, x))
-    ranges = [(float(m.low), float(m.high)) for m in one.modules() if isinstance(m, FakeQuant)]
+    ranges = [(float(q.low), float(q.high)) for q in activation_quantizers(one).values()]
     calibrated(one, data)
-    assert ranges == [
-        (float(m.low), float(m.high)) for m in one.modules() if isinstance(m, FakeQuant)
-    ]
+    assert ranges == [(float(q.low), float(q.high)) for q in activation_quantizers(one).values()]
 
 
 def test_the_model_is_left_alone(trained: nn.Module, data: Dataset) -> None:
@@ -167,10 +166,8 @@ def test_folding_keeps_the_network(data: Dataset) -> None:
     model = tk.zoo.resnet8(data.spec)
     tk.fit(model, data.subset(200), epochs=1)
     made = prepare(model)
-    for m in made.modules():
-        if isinstance(m, QuantConv2d | QuantLinear):
-            m.log_step.data -= np.log(1000)  # steps so fine that rounding vanishes
-            m.top = 127_000
+    for layer in weighted(made).values():
+        layer.quantizer.mode = "off"
     np.testing.assert_allclose(
         predict(made, data.test.x), predict(model, data.test.x), rtol=1e-3, atol=1e-3
     )
@@ -181,7 +178,8 @@ def test_learned_step_gradients() -> None:
     weight = torch.tensor([[0.3, -0.26, 2.0], [0.1, -3.0, 0.04]], requires_grad=True)
     step = torch.tensor([0.2, 0.1], requires_grad=True)
     upstream = torch.tensor([[1.0, 2.0, 3.0], [-1.0, 0.5, 4.0]])
-    (_LearnedStep.apply(weight, step, 7) * upstream).sum().backward()
+    zero = torch.zeros(2, dtype=torch.int32)
+    (learned_step(weight, step, zero, -7, 7, 0) * upstream).sum().backward()
     by_weight, by_step = np.zeros((2, 3)), np.zeros(2)
     for c in range(2):
         for k in range(3):
@@ -201,27 +199,28 @@ def test_what_meets_in_a_concatenation_shares_a_scale(data: Dataset) -> None:
 
 
 def test_fake_quant_follows_and_freezes() -> None:
-    quant = FakeQuant(momentum=0.5).train()
-    quant(torch.tensor([0.0, 8.0]))
+    quant = Uniform(Grid(symmetric=False, narrow=False), momentum=0.5).train()
+    quant.start(torch.tensor([0.0, 8.0]))
+    quant.mode = "follow"
     quant(torch.tensor([-1.0, 4.0]))
     assert (float(quant.low), float(quant.high)) == (-0.5, 6.0)
-    quant.observing = False
+    quant.mode = "quantize"
     quant(torch.tensor([-100.0, 100.0]))
     assert float(quant.high) == 6.0
-    quant.eval().observing = True
+    quant.eval().mode = "follow"  # examples of an evaluation are not to be learned from
     quant(torch.tensor([-100.0, 100.0]))
     assert float(quant.high) == 6.0
 
 
 def test_mistakes_are_told(trained: nn.Module, data: Dataset) -> None:
-    with pytest.raises(TinykitError, match="8 or 4 bits"):
-        prepare(trained, 5)
+    with pytest.raises(TinykitError, match="bits is 9: weights take 2 to 8"):
+        prepare(trained, 9)
     with pytest.raises(TinykitError, match="quantized already"):
         prepare(prepare(trained))
     with pytest.raises(TinykitError, match="no fake quantizers"):
         calibrated(trained, data)
-    with pytest.raises(TinykitError, match="weights take 8 or 4"):
-        tk.to_graph(trained, calibrate=data, bits=3)
+    with pytest.raises(TinykitError, match="weights take 2 to 8"):
+        tk.to_graph(trained, calibrate=data, bits=1)
     with pytest.raises(TinykitError, match="must know the input's shape"):
         tk.to_graph(nn.Linear(3, 2))
     with pytest.raises(TinykitError, match="at least one example"):

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import nn
 
 from tinykit.compress.finetune import finetune
+from tinykit.compress.pruning.masks import hand_on
 from tinykit.compress.scheme import Scheme
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
@@ -44,8 +45,7 @@ class Quantize(Scheme):
         self, model: nn.Module, data: Dataset, *, seed: int, progress: bool | None
     ) -> nn.Module:
         made: nn.Module = calibrated(prepare(model, self.bits), data)
-        if getattr(model, "sparse", False):
-            made.sparse = True  # type: ignore[assignment]
+        hand_on(model, made)
         if self.method == "qat":
             finetune(
                 made,

@@ -33,13 +33,15 @@ class TracedGraph:
     activations : tensor index → quantization of what is computed
     weights : tensor index → quantization of constants, along the axis of the graph's layout; the
         constant already holds the fake-quantized numbers
-    weight_bits : tensor index → 8 or 4, for the same constants
+    weight_bits : tensor index → bits of its integers, 2 to 8, for the same constants
+    full_range : those of them whose integers go down to -2^(bits-1), not only to one above
     """
 
     graph: Graph
     activations: Mapping[int, Quantization]
     weights: Mapping[int, Quantization]
     weight_bits: Mapping[int, int]
+    full_range: frozenset[int] = frozenset()
 
 
 def from_torch(module: nn.Module, example: torch.Tensor, name: str = "model") -> TracedGraph:
@@ -93,7 +95,7 @@ class _Walk:
         self.t = Tracer(GraphBuilder(name))
         self.nodes = list(program.graph.nodes)
         self.const: dict[fx.Node, Any] = {}
-        self.noted: dict[fx.Node, tuple[Quantization, int]] = {}
+        self.noted: dict[fx.Node, tuple[Quantization, int, bool]] = {}
         self.env: dict[fx.Node, Any] = {}
         self.merged: dict[fx.Node, fx.Node] = {}  # node -> the one that does its work
         self.extra: dict[fx.Node, dict[str, Any]] = {}
@@ -120,7 +122,13 @@ class _Walk:
         to_store = self.t.nhwc if len(value.shape) == 4 else self.t.plain
         index = to_store(value, last)
         graph = self.t.build.finish([index])
-        return TracedGraph(graph, self.t.activations, self.t.weights, self.t.weight_bits)
+        return TracedGraph(
+            graph,
+            self.t.activations,
+            self.t.weights,
+            self.t.weight_bits,
+            frozenset(self.t.full_range),
+        )
 
     # -- constants ------------------------------------------------------------------------------
 
@@ -218,40 +226,46 @@ class _Walk:
     def _value(self, node: fx.Node) -> Any:
         if node not in self.const:
             return self.env[node]
-        quant, bits = self.noted.get(node, (None, 8))
+        quant, bits, full = self.noted.get(node, (None, 8, False))
         held = self.const[node]
         if not isinstance(held, torch.Tensor):
             return held
         data = held.detach().cpu().numpy()
         if data.dtype.kind == "f":
             data = data.astype(np.float32)
-        return Const(data, quant, bits)
+        return Const(data, quant, bits, full)
 
     def _note_activation(self, call: Call, node: fx.Node, value: Value) -> Value:
         held = fx.node.map_arg(node.args[1:], lambda n: self.const[n])
-        quant, _ = _note((None, *held))
+        quant, bits, _ = _note((None, *held))
         if quant.axis is not None:
             raise call.unsupported("activations quantized per channel")
+        if bits not in (8, 16):
+            raise call.unsupported(
+                f"activations of {bits} bits: TFLite's integer kernels saturate at the ends of "
+                f"int8 and int16 alone"
+            )
         before = self.t.activations.setdefault(value.index, quant)
         if not before.same_as(quant):
             raise call.unsupported("one tensor fake-quantized in two ways")
         return value
 
 
-def _note(args: Any) -> tuple[Quantization, int]:
-    """Quantization and bits of fake_quantize_per_{tensor,channel}_affine's arguments."""
+def _note(args: Any) -> tuple[Quantization, int, bool]:
+    """Quantization, bits, whether the range is full, of fake_quantize_per_..._affine's arguments.
+
+    Levels that no width has exactly (three, or fifteen of them) count as the next wider.
+    """
     scale, zero = (np.atleast_1d(np.asarray(a)) for a in args[1:3])
     axis = int(args[3]) if len(args) == 6 else None
     low, high = args[-2:]
-    if (low, high) in ((-127, 127), (-128, 127), (-32768, 32767), (-32767, 32767)):
-        bits = 8 if high == 127 else 16
-    elif (low, high) in ((-7, 7), (-8, 7)):
-        bits = 4
-    else:
+    bits = max(int(-low - 1 if low < -high else high).bit_length() + 1, 2)
+    full = low == -(2 ** (bits - 1))
+    if not low < 0 < high + full or bits > 16 or not (full or -low <= high):
         raise UnsupportedOpError(
-            "fake_quantize", None, NAME, f"levels {low}..{high}; signed 4, 8 or 16 bits are known"
+            "fake_quantize", None, NAME, f"levels {low}..{high}; signed ones of 2 to 16 bits do"
         )
-    return Quantization(scale, zero.astype(np.int64), axis), bits
+    return Quantization(scale, zero.astype(np.int64), axis), bits, full
 
 
 def _activation(short: str, node: fx.Node) -> str | None:

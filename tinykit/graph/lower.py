@@ -7,7 +7,7 @@ ops that only move or select numbers (max pooling, reshape, pad, ...) keep their
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +46,7 @@ def lower(
     weights: Mapping[int, Quantization] | None = None,
     activation_dtype: str = "int8",
     weight_bits: Mapping[int, int] | int = 8,
+    full_range: Collection[int] = (),
 ) -> Graph:
     """The integer graph that computes what `graph` does, to the precision of its quantization.
 
@@ -58,7 +59,10 @@ def lower(
     weights : tensor index → quantization of weights; those left out get min-max scales, one per
         output channel (one in all for int4 fully connected, as TFLite Micro demands)
     activation_dtype : "int8", or "int16" (symmetric; biases then int64)
-    weight_bits : 8 or 4, for all weights or by tensor index
+    weight_bits : 2 to 8, for all weights or by tensor index; up to 4 are stored as int4, more as
+        int8, which then hold fewer levels than they could
+    full_range : weights (of less than 8 bits) whose integers go down to -2^(bits-1), not only to
+        one above
 
     Returns
     -------
@@ -74,7 +78,12 @@ def lower(
     if activation_dtype not in ("int8", "int16"):
         raise GraphError(f"activations are int8 or int16, not {activation_dtype!r}")
     return _Lowering(
-        fuse_activations(graph), activations, weights or {}, activation_dtype, weight_bits
+        fuse_activations(graph),
+        activations,
+        weights or {},
+        activation_dtype,
+        weight_bits,
+        full_range,
     ).run()
 
 
@@ -86,9 +95,10 @@ class _Lowering:
         weights: Mapping[int, Quantization],
         dtype: str,
         bits: Mapping[int, int] | int,
+        full: Collection[int],
     ) -> None:
         self.graph, self.given, self.weights, self.dtype = graph, activations, weights, dtype
-        self.bits = bits
+        self.bits, self.full = bits, full
         self.tensors: list[Tensor] = []
         self.ops: list[Op] = []
         self.new: dict[int, int] = {}  # activation (or integer constant) -> its new index
@@ -206,8 +216,9 @@ class _Lowering:
         if at is None or weight is None or weight.data is None:
             raise UnsupportedOpError(op.kind, position, "quantization", "its weights are computed")
         bits = self.bits if isinstance(self.bits, int) else self.bits.get(at, 8)
-        if bits not in (8, 4) or (bits == 4 and self.dtype == "int16"):
-            why = f"{bits}-bit weights under {self.dtype} activations"
+        full = at in self.full
+        if not 2 <= bits <= 8 or (bits == 8 and full) or (bits <= 4 and self.dtype == "int16"):
+            why = f"{bits}-bit weights{' down to -128' * full} under {self.dtype} activations"
             raise UnsupportedOpError(op.kind, position, "quantization", why)
         scale_in = float(self.known[source].scale[0])
         has_bias = len(op.inputs) > (3 if op.kind == "transpose_conv" else 2) and last is not None
@@ -216,12 +227,12 @@ class _Lowering:
             raise UnsupportedOpError(op.kind, position, "quantization", "its bias is computed")
         quant = self.weights.get(at)
         if quant is None:
-            axis = None if bits == 4 and op.kind == "fully_connected" else CHANNEL_AXIS[op.kind]
+            axis = None if bits <= 4 and op.kind == "fully_connected" else CHANNEL_AXIS[op.kind]
             quant = weight_range(weight.data, axis, bits)
         if bias is not None:
             quant = room_for_bias(quant, bias, scale_in)
-        stored = quantize_weights(weight.data, quant, bits)
-        dtype = "int4" if bits == 4 else "int8"
+        stored = quantize_weights(weight.data, quant, bits, full)
+        dtype = "int4" if bits <= 4 else "int8"
         made = [self._add(Tensor(weight.name, weight.shape, dtype, quant, stored))]
         if bias is not None and last is not None:
             made.append(self._add(self._bias(self.graph.tensors[last], bias, quant, scale_in)))

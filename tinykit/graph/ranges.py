@@ -56,13 +56,15 @@ def weight_range(data: np.ndarray, axis: int | None, bits: int = 8) -> Quantizat
     return Quantization(scale.astype(np.float32), np.zeros(scale.shape, np.int64), axis)
 
 
-def quantize_weights(data: np.ndarray, quant: Quantization, bits: int = 8) -> np.ndarray:
-    """Symmetric integers of `data`, int8, in ±(2**(bits-1) - 1)."""
+def quantize_weights(
+    data: np.ndarray, quant: Quantization, bits: int = 8, full: bool = False
+) -> np.ndarray:
+    """Symmetric integers of `data`, int8, in ±(2**(bits-1) - 1); with `full` one lower, too."""
     top = 2 ** (bits - 1) - 1
     scale = quant.scale.astype(np.float64)
     if quant.axis is not None:
         scale = scale.reshape([-1 if a == quant.axis else 1 for a in range(data.ndim)])
-    return np.clip(np.round(data.astype(np.float64) / scale), -top, top).astype(np.int8)
+    return np.clip(np.round(data.astype(np.float64) / scale), -top - full, top).astype(np.int8)
 
 
 def room_for_bias(quant: Quantization, bias: np.ndarray, scale: float) -> Quantization:

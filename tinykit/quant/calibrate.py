@@ -94,7 +94,7 @@ def weight_plan(
 ) -> tuple[dict[int, Quantization], dict[int, int]]:
     """Scales and bits for the weights of `graph` that nothing has settled yet.
 
-    At 4 bits depthwise filters stay at 8: they are few, and each has but nine numbers to a scale.
+    Below 8 bits depthwise filters stay at 8: they are few, each has but nine numbers to a scale.
     """
     scales: dict[int, Quantization] = {}
     widths = dict(settled or {})
@@ -104,10 +104,10 @@ def weight_plan(
         index = op.inputs[1]
         if index is None or index in widths:
             continue
-        narrow = bits == 4 and op.kind in ("conv_2d", "fully_connected")
-        widths[index] = 4 if narrow else 8
+        narrow = bits < 8 and op.kind in ("conv_2d", "fully_connected")
+        widths[index] = bits if narrow else 8
         data = graph.tensors[index].data
         if narrow and data is not None:
-            axis = None if op.kind == "fully_connected" else CHANNEL_AXIS[op.kind]
-            scales[index] = least_squares_range(data, axis, 4)
+            one = op.kind == "fully_connected" and bits <= 4
+            scales[index] = least_squares_range(data, None if one else CHANNEL_AXIS[op.kind], bits)
     return scales, widths

@@ -26,7 +26,7 @@ def to_graph(
     calibrate: Dataset | Split | np.ndarray | None = None,
     bits: int | None = None,
     *,
-    activation_bits: int = 8,
+    activation_bits: int | None = None,
     observer: str = "minmax",
     softmax: bool = True,
     shape: tuple[int, ...] | None = None,
@@ -41,10 +41,10 @@ def to_graph(
     calibrate : examples that show the range of each tensor: a dataset (200 of its training images
         are used), a split, or an array (N, H, W, C) that is used whole. None with a plain module
         makes a float graph.
-    bits : of weights, 8 or 4; None takes 8, or what the module was prepared for. At 4 depthwise
-        filters stay at 8.
-    activation_bits : 8, or 16 (weights then 8)
-    observer : how ranges are found: minmax, ema, percentile or mse
+    bits : of weights, 2 to 8; None takes 8, or what the module was prepared for. Below 8
+        depthwise filters stay at 8. Up to 4 are stored as int4, more as int8.
+    activation_bits : 8, or 16 (weights then 5 to 8); None takes 8, or what it was prepared for
+    observer : how ranges are found: minmax, ema, percentile, mse or kl
     softmax : append a softmax to the logits
     shape : (H, W, C) of the input, or (features,) of a flat one; left out, it is that of
         `calibrate`, or what the module says of itself in `input_shape` (the zoo's do)
@@ -55,17 +55,23 @@ def to_graph(
     UnsupportedOpError
         An operator that the graph does not know, with its place in the module.
     TinykitError
-        No shape known, or bits that do not exist.
+        No shape known, bits that do not exist, or a layer whose quantizer makes numbers that
+        TFLite cannot store (a codebook, scales per group); the text names it.
     """
     from tinykit.formats.torch_export import from_torch
     from tinykit.quant.calibrate import calibrate as observe
     from tinykit.quant.calibrate import weight_plan
+    from tinykit.quant.exportable import exportable
 
-    if bits not in (None, 8, 4) or activation_bits not in (8, 16):
+    if bits not in (None, *range(2, 9)) or activation_bits not in (None, 8, 16):
         raise TinykitError(
-            f"weights of {bits} bits with activations of {activation_bits}: weights take 8 or 4, "
+            f"weights of {bits} bits with activations of {activation_bits}: weights take 2 to 8, "
             f"activations 8 or 16"
         )
+    learned = exportable(model)
+    if learned and activation_bits not in (None, learned):
+        raise TinykitError(f"the module's activations were prepared for {learned} bits")
+    activation_bits = activation_bits or learned or 8
     examples = _examples(calibrate)
     shape = _shape(model, examples, shape)
     traced = from_torch(model, _example(shape), name or "model")
@@ -80,7 +86,7 @@ def to_graph(
     if examples is not None and _missing(graph, activations):
         activations = observe(graph, examples, observer, dtype, activations)
     scales, widths = weight_plan(graph, bits or 8, traced.weight_bits)
-    return lower(graph, activations, {**scales, **traced.weights}, dtype, widths)
+    return lower(graph, activations, {**scales, **traced.weights}, dtype, widths, traced.full_range)
 
 
 def _examples(source: Dataset | Split | np.ndarray | None) -> np.ndarray | None:

@@ -7,20 +7,21 @@ or selects numbers keeps its input's scale; what meets in a concatenation shares
 
 from __future__ import annotations
 
-import copy
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
-from tinykit.quant.fake import FakeQuant, FixedQuant, QuantConv2d, QuantLinear
+from tinykit.quant.fold import folded, kind_of, plain_layers, put
+from tinykit.quant.layers import COUNTERPARTS, QuantConv2d, QuantLinear, activation_quantizers
+from tinykit.quant.quantizer import Grid, Kind, Mode, Quantizer, kind_class, quantizer
+from tinykit.quant.quantizers.uniform import Fixed, Uniform
 
 #: what only moves or selects numbers
 MOVES: set[type[nn.Module] | Callable | str] = {
@@ -38,6 +39,7 @@ FIXED: dict[type[nn.Module] | Callable | str, str] = {
 }
 #: activations that fuse into the op before, which is then rounded once, after them
 CLAMPS = {nn.ReLU, nn.ReLU6, nn.Hardtanh, F.relu, F.relu6, torch.relu, "relu", F.hardtanh}
+RELUS = {nn.ReLU, nn.ReLU6, F.relu, F.relu6, torch.relu, "relu"}
 FUSES = {nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d, operator.add, operator.sub}
 FUSES |= {operator.mul, operator.iadd, torch.add, torch.sub, torch.mul, "add", "sub", "mul"}
 CONCATENATES = {torch.cat, torch.concat}
@@ -45,12 +47,30 @@ CONCATENATES = {torch.cat, torch.concat}
 NUMBERS = {"size", "dim", getattr}
 
 
-def prepare(model: nn.Module, bits: int = 8) -> fx.GraphModule:
+def prepare(
+    model: nn.Module,
+    bits: int = 8,
+    *,
+    weights: Kind = "lsq",
+    activations: Kind = "clipped",
+    activation_bits: int = 8,
+    bits_of: Mapping[str, int] | None = None,
+    weights_of: Mapping[str, Kind] | None = None,
+    narrow: bool = True,
+) -> fx.GraphModule:
     """A copy of `model` that rounds weights and activations as its integer graph will.
 
     Parameters
     ----------
-    bits : of weights, 8 or 4 (depthwise filters stay at 8); activations have 8
+    bits : of weights, 2 to 8. Below 8, depthwise filters stay at 8 unless `bits_of` names them:
+        they are few, and each has but nine numbers to a scale.
+    weights, activations : the kind of quantizer: its name (`tinykit.quant.quantizers()`), its
+        class, or a function that makes one of a `Grid`. A kind of activation quantizer for values
+        from 0 on (pact) serves behind ReLUs; elsewhere "clipped" does.
+    activation_bits : 2 to 8, or 16 (symmetric). Graphs hold 8 and 16.
+    bits_of : layer → bits of its weights, where they differ from `bits`
+    weights_of : layer → kind, where it differs from `weights`
+    narrow : weights from -7 to 7 instead of from -8 (at 4 bits); at 8 bits TFLite takes no -128
 
     Returns
     -------
@@ -59,127 +79,119 @@ def prepare(model: nn.Module, bits: int = 8) -> fx.GraphModule:
     Raises
     ------
     TinykitError
-        `model` is prepared already, or its forward cannot be traced by torch.fx.
+        `model` is prepared already, its forward cannot be traced by torch.fx, bits out of range,
+        a name that does not exist, a layer without weights.
     """
-    if bits not in (8, 4):
-        raise TinykitError(f"weights take 8 or 4 bits, not {bits}")
-    if any(isinstance(m, FakeQuant) for m in model.modules()):
+    bits_of, weights_of = dict(bits_of or {}), dict(weights_of or {})
+    for what, number in (("bits", bits), *((f"bits_of[{n!r}]", b) for n, b in bits_of.items())):
+        if not isinstance(number, int) or not 2 <= number <= 8:
+            raise TinykitError(f"{what} is {number!r}: weights take 2 to 8 bits")
+    if activation_bits not in (*range(2, 9), 16):
+        raise TinykitError(f"activation_bits is {activation_bits}: activations take 2 to 8, or 16")
+    if any(isinstance(m, Quantizer) for m in model.modules()):
         raise TinykitError("the model is quantized already; start from the float model")
-    model = copy.deepcopy(model).eval()
-    try:
-        traced = fx.symbolic_trace(model)
-    except Exception as error:  # torch.fx raises many kinds
-        raise TinykitError(
-            f"{type(model).__name__}.forward cannot be traced ({error}): keep Python control flow "
-            f"that depends on values out of it, or use tk.to_graph(model, calibrate=data)"
-        ) from error
-    if hasattr(model, "input_shape"):
-        traced.input_shape = model.input_shape
-    _fold(traced)
-    _quantize_weights(traced, bits)
-    _insert(traced)
+    traced = folded(model)
+    layers = plain_layers(traced)
+    for name in {**bits_of, **weights_of}:
+        if name not in layers:
+            raise TinykitError(f"no layer {name!r} to quantize; there are: {', '.join(layers)}")
+    for name, layer in layers.items():
+        kind = weights_of.get(name, weights)
+        wide = default_bits(layer, bits) if name not in bits_of else bits_of[name]
+        try:
+            made = quantizer(kind, weight_grid(layer, wide, kind, narrow))
+            put(traced, name, COUNTERPARTS[type(layer)](layer, made))
+        except TinykitError as error:
+            raise TinykitError(f"layer {name!r}: {error}") from error
+    symmetric = activation_bits == 16
+    _insert(traced, activations, Grid(activation_bits, symmetric, narrow=False))
     traced.recompile()
     return traced.eval()
 
 
-def calibrated(model: nn.Module, data: Dataset, examples: int = 256) -> nn.Module:
-    """`model`, its open activation ranges set to cover `examples` images of the training split.
+def default_bits(layer: nn.Module, bits: int) -> int:
+    """What `bits` for a whole network means for this layer: depthwise filters stay at 8."""
+    depthwise = isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
+    return 8 if depthwise else bits
 
-    The ranges are those of the network without activation rounding.
+
+def weight_grid(layer: nn.Module, bits: int, kind: Kind = "lsq", narrow: bool = True) -> Grid:
+    """The integers and scales that TFLite has for this layer's weights.
+
+    One scale per output channel; linear layers of up to 4 bits have one in all, as TFLite Micro's
+    kernel demands.
+    """
+    cls = kind_class(kind)
+    stored = bits if cls is None or cls.own_bits is None else cls.own_bits
+    one = isinstance(layer, nn.Linear) and stored <= 4
+    return Grid(bits, symmetric=True, narrow=narrow or bits == 8, axis=None if one else 0)
+
+
+def calibrated(
+    model: nn.Module, data: Dataset, examples: int = 256, observer: str | None = None
+) -> nn.Module:
+    """`model`, its activation ranges set by `examples` images of the training split.
+
+    The ranges are those of the network without activation rounding. In training they then follow
+    what passes, until `freeze`.
+
+    Parameters
+    ----------
+    observer : how ranges are found, where quantizers leave a choice; None keeps what they have
+        (min-max)
     """
     from tinykit.nn.train import tensors
 
     part = data.train.take(examples)
     x, _ = tensors(part.x, part.y)
-    quants = [m for m in model.modules() if isinstance(m, FakeQuant)]
+    quants = list(activation_quantizers(model).values())
     if not quants:
         raise TinykitError("the model has no fake quantizers to calibrate: prepare it first")
     was = model.training
     model.eval()
     try:
         for q in quants:
-            q.calibrating = True
+            if observer is not None and isinstance(q, Uniform):
+                q.observer = observer
+            q.mode = Mode.OBSERVE
         with torch.no_grad():
             for batch in x.split(64):
                 model(batch)
     finally:
         for q in quants:
-            q.calibrating = False
+            q.mode = Mode.FOLLOW if q.seen or q.ready else Mode.OBSERVE
         model.train(was)
     return model
 
 
 def freeze(model: nn.Module) -> None:
     """Fix the activation ranges where they are."""
-    for m in model.modules():
-        if isinstance(m, FakeQuant):
-            m.observing = False
+    for q in activation_quantizers(model).values():
+        if q.mode == Mode.FOLLOW:
+            q.mode = Mode.QUANTIZE
 
 
 # -- passes over the traced graph ----------------------------------------------------------------
 
 
-def _kind(traced: fx.GraphModule, node: fx.Node) -> type[nn.Module] | Callable | str | None:
-    if node.op == "call_module":
-        return type(traced.get_submodule(str(node.target)))
-    if node.op in ("call_function", "call_method"):
-        return node.target
-    return None
-
-
-def _fold(traced: fx.GraphModule) -> None:
-    """Batch norm into the convolution or linear layer before it, exactly (in eval mode)."""
-    uses: dict[str, int] = {}
-    for node in traced.graph.nodes:
-        if node.op == "call_module":
-            uses[str(node.target)] = uses.get(str(node.target), 0) + 1
-    for node in list(traced.graph.nodes):
-        if _kind(traced, node) not in (nn.BatchNorm2d, nn.BatchNorm1d):
-            continue
-        before = node.args[0]
-        kind = _kind(traced, before)
-        if kind not in (nn.Conv2d, nn.Linear) or len(before.users) > 1:
-            continue
-        if uses[str(before.target)] > 1:
-            continue
-        layer = traced.get_submodule(str(before.target))
-        norm = traced.get_submodule(str(node.target))
-        fuse = fuse_conv_bn_eval if kind is nn.Conv2d else fuse_linear_bn_eval
-        _set(traced, str(before.target), fuse(layer.eval(), norm.eval()))  # type: ignore[arg-type,type-var]
-        node.replace_all_uses_with(before)
-        traced.graph.erase_node(node)
-    traced.graph.lint()
-
-
-def _quantize_weights(traced: fx.GraphModule, bits: int) -> None:
-    for name, module in list(traced.named_modules()):
-        if type(module) is nn.Conv2d:
-            _set(traced, name, QuantConv2d.of(module, bits))
-        elif type(module) is nn.Linear:
-            _set(traced, name, QuantLinear.of(module, bits))
-
-
-def _set(traced: fx.GraphModule, name: str, module: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(traced.get_submodule(parent), own, module)
-
-
-def _insert(traced: fx.GraphModule) -> None:
-    """Put the fake quantizers in."""
+def _insert(traced: fx.GraphModule, kind: Kind, grid: Grid) -> None:
+    """Put the quantizers of activations in."""
     nodes = list(traced.graph.nodes)
-    wanted: dict[fx.Node, FakeQuant] = {}
+    wanted: dict[fx.Node, Quantizer] = {}
+    cls = kind_class(kind)
+    plain: Kind = "clipped" if cls is not None and cls.one_sided else kind
     for node in nodes:
-        kind = _kind(traced, node)
+        does = kind_of(traced, node)
         if node.op == "placeholder":
-            wanted[node] = FakeQuant()
-        elif kind is None or kind in NUMBERS or kind in MOVES or _averages(traced, node):
+            wanted[node] = quantizer(plain, grid)
+        elif does is None or does in NUMBERS or does in MOVES or _averages(traced, node):
             continue
-        elif kind in FIXED:
-            wanted[node] = FixedQuant(FIXED[kind])
+        elif does in FIXED:
+            wanted[node] = Fixed(FIXED[does], grid)
         elif not _clamped_next(traced, node):
-            wanted[node] = FakeQuant()
+            wanted[node] = quantizer(kind if does in RELUS else plain, grid)
     observed_elsewhere = _share(traced, nodes, wanted)
-    names: dict[FakeQuant, str] = {}
+    names: dict[Quantizer, str] = {}
     for node, quant in wanted.items():
         if quant not in names:
             names[quant] = f"quant_{len(names)}"
@@ -193,37 +205,37 @@ def _insert(traced: fx.GraphModule) -> None:
 
 def _averages(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Adaptive pooling to more than one pixel is an average pool, which keeps its input's scale."""
-    if _kind(traced, node) is nn.AdaptiveAvgPool2d:
+    if kind_of(traced, node) is nn.AdaptiveAvgPool2d:
         size = traced.get_submodule(str(node.target)).output_size
         return size not in (1, (1, 1), [1, 1])
     return False
 
 
 def _clamped_next(traced: fx.GraphModule, node: fx.Node) -> bool:
-    kind = _kind(traced, node)
+    kind = kind_of(traced, node)
     kind = {QuantConv2d: nn.Conv2d, QuantLinear: nn.Linear}.get(kind, kind)  # type: ignore[arg-type,call-overload]
     if kind not in FUSES or len(node.users) != 1:
         return False
-    return _kind(traced, next(iter(node.users))) in CLAMPS
+    return kind_of(traced, next(iter(node.users))) in CLAMPS
 
 
 def _share(
-    traced: fx.GraphModule, nodes: list[fx.Node], wanted: dict[fx.Node, FakeQuant]
+    traced: fx.GraphModule, nodes: list[fx.Node], wanted: dict[fx.Node, Quantizer]
 ) -> set[fx.Node]:
     """One quantizer for all that meets in a concatenation; returns who leaves watching to it."""
 
     def root(node: fx.Node) -> fx.Node:
-        while node not in wanted and _kind(traced, node) in MOVES:
+        while node not in wanted and kind_of(traced, node) in MOVES:
             node = node.args[0]  # type: ignore[assignment]
         return node
 
     quiet: set[fx.Node] = set()
     for node in nodes:
-        if _kind(traced, node) not in CONCATENATES:
+        if kind_of(traced, node) not in CONCATENATES:
             continue
         for part in node.args[0]:  # type: ignore[union-attr]
             source = root(part)  # type: ignore[arg-type]
-            if source not in wanted or isinstance(wanted[source], FixedQuant):
+            if source not in wanted or isinstance(wanted[source], Fixed):
                 continue
             old = wanted[source]
             for other in [n for n, q in wanted.items() if q is old]:

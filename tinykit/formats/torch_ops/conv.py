@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def _moved(weight: Const, order: Sequence[int], shape: Sequence[int] | None = No
     quant = weight.quant
     if quant is not None and quant.axis is not None:
         quant = Quantization(quant.scale, quant.zero_point, list(order).index(quant.axis))
-    return Const(data if shape is None else data.reshape(shape), quant, weight.bits)
+    return replace(weight, data=data if shape is None else data.reshape(shape), quant=quant)
 
 
 def _is_const(call: Call, *tensors: object) -> None:
@@ -169,7 +170,7 @@ def linear(t: Tracer, call: Call, x: Value, weight: Const, bias: Const | None = 
         # columns counted C·H·W; the input comes as H·W·C
         c, h, w = x.chw
         data = weight.data.reshape(-1, c, h, w).transpose(0, 2, 3, 1).reshape(weight.data.shape)
-        weight, index = Const(data, weight.quant, weight.bits), x.index
+        weight, index = replace(weight, data=data), x.index
     elif x.layout == "nhwc":
         index = t.transpose(x.index, (0, 3, 1, 2), call)
     else:

@@ -42,11 +42,18 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Const:
-    """A tensor that depends on parameters alone, and how it was fake-quantized, if it was."""
+    """A tensor that depends on parameters alone, and how it was fake-quantized, if it was.
+
+    Parameters
+    ----------
+    bits : of its integers
+    full : they go down to -2^(bits-1), not only to one above
+    """
 
     data: np.ndarray
     quant: Quantization | None = None
     bits: int = 8
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,7 @@ class Tracer:
     activations: dict[int, Quantization] = field(default_factory=dict)
     weights: dict[int, Quantization] = field(default_factory=dict)
     weight_bits: dict[int, int] = field(default_factory=dict)
+    full_range: set[int] = field(default_factory=set)
 
     def stored(self, value: Value) -> tuple[int, ...]:
         return self.build.tensors[value.index].shape
@@ -110,6 +118,8 @@ class Tracer:
         if quant is not None and quant.quant is not None:
             self.weights[index] = quant.quant
             self.weight_bits[index] = quant.bits
+            if quant.full:
+                self.full_range.add(index)
         return index
 
     def ints(self, values: Sequence[int]) -> int:

@@ -1,0 +1,82 @@
+"""A module as a flat graph of its layers, batch norm folded into the layer before."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from tinykit.graph.errors import TinykitError
+
+#: a module's class, a function, or a method's name: what a node does
+Kind = type[nn.Module] | Callable | str | None
+
+
+def folded(model: nn.Module) -> fx.GraphModule:
+    """A copy of `model`, traced, in eval mode, its batch norms folded into weights and biases.
+
+    Layers keep their names. What is traced already (a folded module) is copied and folded again,
+    which changes nothing.
+
+    Raises
+    ------
+    TinykitError
+        Its forward cannot be traced by torch.fx.
+    """
+    model = copy.deepcopy(model).eval()
+    try:
+        traced = fx.symbolic_trace(model)
+    except Exception as error:  # torch.fx raises many kinds
+        raise TinykitError(
+            f"{type(model).__name__}.forward cannot be traced ({error}): keep Python control flow "
+            f"that depends on values out of it, or use tk.to_graph(model, calibrate=data)"
+        ) from error
+    if hasattr(model, "input_shape"):
+        traced.input_shape = model.input_shape
+    if getattr(model, "sparse", False):
+        traced.sparse = True  # type: ignore[assignment]
+    uses: dict[str, int] = {}
+    for node in traced.graph.nodes:
+        if node.op == "call_module":
+            uses[str(node.target)] = uses.get(str(node.target), 0) + 1
+    for node in list(traced.graph.nodes):
+        if kind_of(traced, node) not in (nn.BatchNorm2d, nn.BatchNorm1d):
+            continue
+        before = node.args[0]
+        kind = kind_of(traced, before)
+        if kind not in (nn.Conv2d, nn.Linear) or len(before.users) > 1:
+            continue
+        if uses[str(before.target)] > 1:
+            continue
+        layer = traced.get_submodule(str(before.target))
+        norm = traced.get_submodule(str(node.target))
+        fuse = fuse_conv_bn_eval if kind is nn.Conv2d else fuse_linear_bn_eval
+        put(traced, str(before.target), fuse(layer.eval(), norm.eval()))  # type: ignore[arg-type,type-var]
+        node.replace_all_uses_with(before)
+        traced.graph.erase_node(node)
+    traced.graph.lint()
+    traced.recompile()
+    return traced.eval()
+
+
+def kind_of(traced: fx.GraphModule, node: fx.Node) -> Kind:
+    """What `node` does; None for inputs, outputs and attributes."""
+    if node.op == "call_module":
+        return type(traced.get_submodule(str(node.target)))
+    if node.op in ("call_function", "call_method"):
+        return node.target
+    return None
+
+
+def put(traced: fx.GraphModule, name: str, module: nn.Module) -> None:
+    """`module` in the place of the submodule `name`."""
+    parent, _, own = name.rpartition(".")
+    setattr(traced.get_submodule(parent), own, module)
+
+
+def plain_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+    """The layers that quantization gives integer weights, by name."""
+    kinds = (nn.Conv2d, nn.Linear)
+    return {n: m for n, m in model.named_modules() if type(m) in kinds}  # type: ignore[misc]

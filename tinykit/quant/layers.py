@@ -1,0 +1,82 @@
+"""Layers whose weights pass through a quantizer, batch norm already folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tinykit.quant.quantizer import Quantizer
+
+
+class _Weighted:
+    """What quantized layers share."""
+
+    weight: torch.Tensor
+    quantizer: Quantizer
+
+    def quantized_weight(self) -> torch.Tensor:
+        """The weights as the chip will have them, in real numbers."""
+        made: torch.Tensor = self.quantizer(self.weight)
+        return made
+
+
+class QuantConv2d(nn.Conv2d, _Weighted):
+    """A convolution with quantized weights; stride, padding, dilation and groups as they were."""
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d, quantizer: Quantizer) -> QuantConv2d:
+        """`conv`, its weights passed through `quantizer`, which starts from them."""
+        made = cls(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+            conv.dilation,  # type: ignore[arg-type]
+            conv.groups,
+            conv.bias is not None,
+            conv.padding_mode,
+        )
+        made.load_state_dict(conv.state_dict())
+        made.quantizer = quantizer.start(made.weight)
+        return made
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._conv_forward(x, self.quantized_weight(), self.bias)
+
+
+class QuantLinear(nn.Linear, _Weighted):
+    """A linear layer with quantized weights."""
+
+    @classmethod
+    def of(cls, linear: nn.Linear, quantizer: Quantizer) -> QuantLinear:
+        """`linear`, its weights passed through `quantizer`, which starts from them."""
+        made = cls(linear.in_features, linear.out_features, linear.bias is not None)
+        made.load_state_dict(linear.state_dict())
+        made.quantizer = quantizer.start(made.weight)
+        return made
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.quantized_weight(), self.bias)
+
+
+#: plain layer -> how its quantized counterpart is made
+COUNTERPARTS: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    nn.Conv2d: QuantConv2d.of,
+    nn.Linear: QuantLinear.of,
+}
+
+
+def weighted(model: nn.Module) -> dict[str, QuantConv2d | QuantLinear]:
+    """The layers of a prepared `model` that have a weight quantizer, by name."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, QuantConv2d | QuantLinear)}
+
+
+def activation_quantizers(model: nn.Module) -> dict[str, Quantizer]:
+    """The quantizers of a prepared `model` that serve activations, by name."""
+    of_weights = {id(layer.quantizer) for layer in weighted(model).values()}
+    found = {n: m for n, m in model.named_modules() if isinstance(m, Quantizer)}
+    return {n: m for n, m in found.items() if id(m) not in of_weights}
