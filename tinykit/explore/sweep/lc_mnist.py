@@ -13,27 +13,27 @@ import json
 import logging
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from tinykit import data
 from tinykit.compress.lc.algorithm import Schedule
-from tinykit.compress.lc.learn import SGD
+from tinykit.compress.lc.compressed import Compressed
 from tinykit.compress.lc.retrain import retrain
 from tinykit.compress.lc.scheme import LC
 from tinykit.compress.terms import Codebook, LowRank, Sparsify
 from tinykit.data.types import Dataset, Split
 from tinykit.nn.train import accuracy, fit
+from tinykit.nn.weights import load_weights, save_weights
 from tinykit.nn.zoo import mlp
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from tinykit.compress.lc.compressed import Compressed
     from tinykit.compress.terms import Term
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ METHODS = ("direct", "retrained", "lc")
 
 def settings(term: Term) -> LC:
     """How LC runs `term` here."""
-    return LC(term, steps=30, epochs=2, mu=1e-3, growth=1.25, lr=0.1, decay=0.96, batch_size=256)
+    return LC(term, epochs=1, lr=0.15, batch_size=256, precision="bfloat16")
 
 
 def run(work: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -83,42 +83,39 @@ def everything(mnist: Dataset) -> Dataset:
 def trained(mnist: Dataset, seed: int, work: Path) -> nn.Module:
     """LeNet300 as it is before compression."""
     model = mlp(mnist.spec, seed=seed)
-    path = work / f"reference_s{seed}.pt"
+    path = work / f"reference_s{seed}.npz"
     if path.exists():
-        model.load_state_dict(torch.load(path, weights_only=True))
-        return model.eval()
+        return load_weights(model, path)
     fit(model, mnist, EPOCHS, seed=seed, lr=LR, weight_decay=DECAY, progress=False)
-    torch.save(model.state_dict(), path)
+    save_weights(model, path)
     return model
 
 
 def _scheme(
     name: str, term: Term, seed: int, reference: nn.Module, mnist: Dataset, work: Path
 ) -> list[dict[str, Any]]:
-    path = work / f"{name.replace(' ', '_').replace('%', 'pc')}_s{seed}.json"
-    if path.exists():
-        known: list[dict[str, Any]] = json.loads(path.read_text())
-        return known
     scheme = settings(term)
     algorithm = scheme.algorithm(reference, mnist, seed)
     algorithm.score = lambda net: accuracy(net, mnist.test.x, mnist.test.y)
     direct = algorithm.result()
-    started = time.monotonic()
-    by_lc = algorithm.run(progress=False)
-    lc_seconds = time.monotonic() - started
-    started = time.monotonic()
-    sgd = scheme.l_step(mnist)
-    by_training = retrain(direct, sgd, scheme.steps, seed=seed, progress=False)
-    retrain_seconds = time.monotonic() - started
-    rows = [
-        _row(name, "direct", seed, direct, mnist),
-        _row(name, "retrained", seed, by_training, mnist, retrain_seconds),
-        _row(name, "lc", seed, by_lc, mnist, lc_seconds),
-    ]
-    path.write_text(json.dumps(rows))
-    for row in rows:
-        log.info("%s, seed %d, %s: %.2f %%, %d bytes", name, seed, row["method"], row["error"],
-                 row["bytes"])  # fmt: skip
+    ways: dict[str, Callable[[], Compressed]] = {
+        "direct": lambda: direct,
+        "retrained": lambda: retrain(
+            direct, scheme.l_step(mnist), scheme.steps, seed=seed, progress=False
+        ),
+        "lc": lambda: algorithm.run(progress=False),
+    }
+    rows = []
+    for method, make in ways.items():
+        path = work / f"{name.replace(' ', '_').replace('%', 'pc')}_{method}_s{seed}.json"
+        if not path.exists():
+            started = time.monotonic()
+            made = make()
+            row = _row(name, method, seed, made, mnist, time.monotonic() - started)
+            path.write_text(json.dumps(row))
+            log.info("%s, seed %d, %s: %.2f %%, %d bytes", name, seed, method, row["error"],
+                     row["bytes"])  # fmt: skip
+        rows.append(json.loads(path.read_text()))
     return rows
 
 
@@ -131,7 +128,7 @@ def _row(
     seconds: float = 0.0,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"scheme": scheme, "method": method, "seed": seed}
-    if isinstance(made, torch.nn.Module):
+    if not isinstance(made, Compressed):
         model, row["bytes"] = made, 4 * sum(p.numel() for p in made.parameters())
     else:
         model, row["bytes"] = made.model, made.encode().total
@@ -149,18 +146,18 @@ def _row(
 
 def _about(mnist: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
     scheme = settings(Codebook(2))
-    sgd = SGD(
-        (torch.zeros(1, 1), torch.zeros(1).long()), scheme.epochs or 1, scheme.lr, scheme.decay,
-        scheme.batch_size or 1, scheme.momentum,
-    )  # fmt: skip
-    passes = sum(sgd.passes(n) for n in range(scheme.steps))
+    sgd = scheme.l_step(mnist)
+    passes = sum(map(sgd.passes, range(scheme.steps)))
     return {
         "made_by": "python -m tinykit.explore.sweep lc_mnist",
         "data": "mnist",
         "test_examples": len(mnist.test),
         "network": "mlp: 784-300-100-10",
         "seeds": list(seeds),
-        "training": f"float: {EPOCHS} epochs; LC: {scheme.steps} steps, {passes} epochs in all",
+        "training": (
+            f"float: {EPOCHS} epochs; LC: {scheme.steps} steps, {passes} epochs in all, "
+            f"{scheme.precision} products"
+        ),
         "schedule": asdict(Schedule(scheme.mu, scheme.growth, scheme.steps)),
         "versions": {
             "python": platform.python_version(),
