@@ -36,11 +36,11 @@ def quick(what: object, **more: object) -> tk.LC:
 
 
 def test_one_line_of_api(net: nn.Module) -> None:
-    scheme = tk.Prune(0.95) + tk.LowRank("auto", alpha=1e-6)
+    scheme = tk.Prune(0.95) + tk.LowRank("auto", alpha=1e-4)
     assert isinstance(scheme, Combination)
     steps = scheme.c_step()
     assert isinstance(steps, csteps.Additive)
-    assert steps.steps == (csteps.L0Constraint(0.05), csteps.RankSelection(1e-6))
+    assert steps.steps == (csteps.L0Constraint(0.05), csteps.RankSelection(1e-4))
     small = tk.compress(net, DATA, quick(scheme), progress=False)
     assert 0 < small.compressed.gap < 0.5
     assert tk.evaluate(small, DATA) > 0.8
@@ -131,8 +131,8 @@ def test_sparse_stays_sparse_when_quantized(net: nn.Module) -> None:
     small = tk.compress(net, DATA, scheme, progress=False)
     graph = tk.to_graph(small)
     weights = [t.data for t in graph.tensors if t.is_const and t.dtype == "int8"]
-    nonzero = sum(int((w != 0).sum()) for w in weights) / sum(w.size for w in weights)
-    assert nonzero <= 0.21
+    nonzero = sum(int((w != 0).sum()) for w in weights)
+    assert nonzero <= 0.2 * sum(p.numel() for p in net.parameters() if p.ndim > 1)
 
 
 def test_a_run_goes_on_from_its_checkpoint(net: nn.Module, tmp_path) -> None:  # type: ignore[no-untyped-def]

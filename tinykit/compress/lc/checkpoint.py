@@ -77,7 +77,7 @@ def resume(run: LC, path: str | Path) -> LC:
 
 def to_state(theta: Theta) -> dict[str, Any]:
     """`theta` as plain types and tensors."""
-    found: dict[str, Any] = {"kind": type(theta).__name__}
+    found: dict[str, Any] = {"type": type(theta).__name__}
     for field in fields(theta):  # type: ignore[arg-type]
         value = getattr(theta, field.name)
         if isinstance(theta, Sum) and field.name == "terms":
@@ -89,7 +89,7 @@ def to_state(theta: Theta) -> dict[str, Any]:
 def from_state(state: dict[str, Any]) -> Theta:
     """The inverse of `to_state`."""
     values = dict(state)
-    cls = getattr(kinds, values.pop("kind"))
+    cls = getattr(kinds, values.pop("type"))
     if cls is Sum:
         values["terms"] = tuple(from_state(term) for term in values["terms"])
     made: Theta = cls(**values)

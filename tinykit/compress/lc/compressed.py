@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from tinykit.compress.csteps.theta import Theta
+from tinykit.compress.csteps.theta import Factors, Theta
+from tinykit.compress.dead import drop_dead
 from tinykit.compress.encoded import Encoded, Part, encode, raw
 from tinykit.compress.lc.task import Task
+from tinykit.compress.slim import replace_layers
 
 if TYPE_CHECKING:
     from tinykit.compress.lc.algorithm import Record
@@ -65,8 +67,17 @@ class Compressed:
         return encode(self.parts())
 
     def slim(self) -> nn.Module:
-        """A copy of the network that is smaller where a runtime can make use of it."""
-        return copy.deepcopy(self.model)
+        """A copy of the network that is smaller where a runtime can make use of it.
+
+        Layers of low rank become two where that is less, units without any weight are removed.
+        """
+        low = {
+            task.parameters[0]: (theta, task.shaping)
+            for task, theta in zip(self.tasks, self.thetas, strict=True)
+            if isinstance(theta, Factors)
+        }
+        made = replace_layers(self.model, low)  # type: ignore[arg-type]
+        return drop_dead(made) if hasattr(made, "input_shape") else made
 
     def with_thetas(self, thetas: tuple[Theta, ...]) -> Compressed:
         """The same network with other Θ; its weights follow."""

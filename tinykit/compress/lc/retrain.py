@@ -8,6 +8,7 @@ pruning; fine-tuning of factors), and so what the LC algorithm has to be compare
 from __future__ import annotations
 
 import copy
+import functools
 
 import torch
 from torch import Tensor, nn
@@ -70,8 +71,7 @@ def retrain(
                 shuffled = torch.randperm(len(y), generator=order).split(sgd.batch_size)
                 for index in shuffled[:per_epoch]:
                     optimizer.zero_grad(set_to_none=True)
-                    made = weights()
-                    loss = sgd.loss(lambda x, made=made: functional_call(model, made, (x,)), index)
+                    loss = sgd.loss(functools.partial(functional_call, model, weights()), index)
                     loss.backward()
                     optimizer.step()
                     shown.update()

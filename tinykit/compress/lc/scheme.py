@@ -39,7 +39,7 @@ class LC(Scheme):
     epochs : of each L step (the first takes twice as many); None makes all together about four
         times what training from scratch takes
     mu, growth : μ starts at `mu` and grows by this factor each step
-    lr, decay, momentum, batch_size : of the L step's SGD
+    lr, decay, momentum, batch_size, precision : of the L step's `SGD`
     multipliers : "augmented" (Lagrangian) or "penalty" (quadratic penalty)
     checkpoint : a file that is written after each step; if it is there, the run goes on from it
 
@@ -48,14 +48,15 @@ class LC(Scheme):
     """
 
     what: Term | Mapping[str, Term] | Sequence[Task]
-    steps: int = 25
+    steps: int = 40
     epochs: int | None = None
-    mu: float = 2e-3
-    growth: float = 1.25
-    lr: float = 0.05
-    decay: float = 0.98
+    mu: float = 1e-3
+    growth: float = 1.12
+    lr: float = 0.1
+    decay: float = 0.97
     momentum: float = 0.9
     batch_size: int | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
     multipliers: Literal["augmented", "penalty"] = "augmented"
     checkpoint: str | Path | None = field(default=None)
 
@@ -114,7 +115,7 @@ class LC(Scheme):
         if epochs is None:
             epochs = max(1, round(4 * default_epochs(data) / self.steps))
         batch = self.batch_size or default_batch(data)
-        return SGD(data, epochs, self.lr, self.decay, batch, self.momentum)
+        return SGD(data, epochs, self.lr, self.decay, batch, self.momentum, self.precision)
 
     def tasks(self, model: nn.Module, data: Dataset) -> list[Task]:
         """What is compressed how, for this model."""
@@ -180,13 +181,13 @@ def uses(model: nn.Module, data: Dataset) -> dict[str, int]:
 def finished(compressed: Compressed) -> nn.Module:
     """The module that goes on to other schemes and to a Graph, smaller where that is possible."""
     model = compressed.slim()
-    weights = compressed.weights()
-    zero = {
-        name: weights[name] != 0
+    sparse = {
+        name
         for task, theta in zip(compressed.tasks, compressed.thetas, strict=True)
         for name in task.parameters
         if _sparse(theta)
     }
+    zero = {n: p.detach() != 0 for n, p in model.named_parameters() if n in sparse}
     if zero:
         attach(model, Masks(zero))
     model.compressed = compressed  # type: ignore[assignment]

@@ -18,22 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from tinykit import data
 from tinykit.compress.lc.algorithm import Schedule
-from tinykit.compress.lc.learn import SGD
+from tinykit.compress.lc.compressed import Compressed
 from tinykit.compress.lc.retrain import retrain
 from tinykit.compress.lc.scheme import LC
 from tinykit.compress.terms import Codebook, LowRank, Sparsify
 from tinykit.data.types import Dataset, Split
 from tinykit.nn.train import accuracy, fit
+from tinykit.nn.weights import load_weights, save_weights
 from tinykit.nn.zoo import mlp
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from tinykit.compress.lc.compressed import Compressed
     from tinykit.compress.terms import Term
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ METHODS = ("direct", "retrained", "lc")
 
 def settings(term: Term) -> LC:
     """How LC runs `term` here."""
-    return LC(term, steps=30, epochs=2, mu=1e-3, growth=1.25, lr=0.1, decay=0.96, batch_size=256)
+    return LC(term, epochs=1, batch_size=128, precision="bfloat16")
 
 
 def run(work: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -83,12 +82,11 @@ def everything(mnist: Dataset) -> Dataset:
 def trained(mnist: Dataset, seed: int, work: Path) -> nn.Module:
     """LeNet300 as it is before compression."""
     model = mlp(mnist.spec, seed=seed)
-    path = work / f"reference_s{seed}.pt"
+    path = work / f"reference_s{seed}.npz"
     if path.exists():
-        model.load_state_dict(torch.load(path, weights_only=True))
-        return model.eval()
+        return load_weights(model, path)
     fit(model, mnist, EPOCHS, seed=seed, lr=LR, weight_decay=DECAY, progress=False)
-    torch.save(model.state_dict(), path)
+    save_weights(model, path)
     return model
 
 
@@ -131,7 +129,7 @@ def _row(
     seconds: float = 0.0,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"scheme": scheme, "method": method, "seed": seed}
-    if isinstance(made, torch.nn.Module):
+    if not isinstance(made, Compressed):
         model, row["bytes"] = made, 4 * sum(p.numel() for p in made.parameters())
     else:
         model, row["bytes"] = made.model, made.encode().total
@@ -149,18 +147,18 @@ def _row(
 
 def _about(mnist: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
     scheme = settings(Codebook(2))
-    sgd = SGD(
-        (torch.zeros(1, 1), torch.zeros(1).long()), scheme.epochs or 1, scheme.lr, scheme.decay,
-        scheme.batch_size or 1, scheme.momentum,
-    )  # fmt: skip
-    passes = sum(sgd.passes(n) for n in range(scheme.steps))
+    sgd = scheme.l_step(mnist)
+    passes = sum(map(sgd.passes, range(scheme.steps)))
     return {
         "made_by": "python -m tinykit.explore.sweep lc_mnist",
         "data": "mnist",
         "test_examples": len(mnist.test),
         "network": "mlp: 784-300-100-10",
         "seeds": list(seeds),
-        "training": f"float: {EPOCHS} epochs; LC: {scheme.steps} steps, {passes} epochs in all",
+        "training": (
+            f"float: {EPOCHS} epochs; LC: {scheme.steps} steps, {passes} epochs in all, "
+            f"{scheme.precision} products"
+        ),
         "schedule": asdict(Schedule(scheme.mu, scheme.growth, scheme.steps)),
         "versions": {
             "python": platform.python_version(),
