@@ -263,8 +263,8 @@ class _Sum(Codec[Sum]):
     def write(self, theta: Sum, context: Context) -> tuple[int, bytes, str]:
         if not theta.terms or context.depth == DEEPEST:
             raise context.error(f"a sum of nothing, or {DEEPEST} sums in one another")
-        if len({tuple(term.shape) for term in theta.terms}) > 1:
-            raise context.error("terms of a sum that differ in shape")
+        # a term may see a matrix as a vector (a codebook beside low rank): only sizes must agree,
+        # and `theta_bytes` sees to that
         below = Context(context.where, context.half, context.depth + 1)
         written = [theta_bytes(term, tuple(theta.shape), below) for term in theta.terms]
         data = varint(len(written)) + b"".join(part for part, _ in written)
@@ -277,6 +277,4 @@ class _Sum(Codec[Sum]):
         if count == 0:
             raise reader.error("a sum of nothing")
         terms = tuple(read_theta(reader, shape, depth + 1) for _ in range(count))
-        if len({term.shape for term in terms}) > 1:
-            raise reader.error("terms of a sum that differ in shape")
         return Sum(shape, terms)

@@ -32,6 +32,9 @@ def retrain(
     """`compressed` after as many passes over the data as `steps` L steps of `sgd` take.
 
     The learning rate decays as it does there. Parameters without a task are trained as well.
+    The gradient of a number that many weights share, a codebook's level, is the sum of theirs: it
+    is divided by how many they are, so that a step is that of the weights, projected on what the
+    codes allow. Without that a learning rate that suits weights is thousands of times too large.
 
     Raises
     ------
@@ -50,6 +53,11 @@ def retrain(
     trained = [*free, *(t for group in numbers for t in group.values() if t.numel())]
     if not trained:
         return compressed
+    shared = [
+        (group[name], users)
+        for theta, group in zip(compressed.thetas, numbers, strict=True)
+        for name, users in theta.users().items()
+    ]
     shapes = compressed.shapes
     optimizer = torch.optim.SGD(trained, sgd.lr, sgd.momentum, nesterov=sgd.momentum > 0)
 
@@ -73,6 +81,9 @@ def retrain(
                     optimizer.zero_grad(set_to_none=True)
                     loss = sgd.loss(functools.partial(functional_call, model, weights()), index)
                     loss.backward()
+                    for number_of_many, users in shared:
+                        if number_of_many.grad is not None:
+                            number_of_many.grad.div_(users)
                     optimizer.step()
                     shown.update()
                 if not torch.isfinite(loss):
