@@ -28,7 +28,7 @@ AMOUNTS = (0.5, 0.7, 0.9)
 FREE, FIXED = ("channel", "unstructured", "1x4"), ("2:4", "pattern")
 #: of the network, and after a cut
 EPOCHS, AFTER = 12, 3
-WIDTH = 0.5
+WIDTH = 1.0
 
 
 def run() -> list[Figure]:
