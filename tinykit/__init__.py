@@ -24,6 +24,10 @@ _LAZY = {
     "compress": "tinykit.compress",  # the room is callable: it is its own function
     "Prune": "tinykit.compress:Prune",
     "Quantize": "tinykit.compress:Quantize",
+    "LowRank": "tinykit.compress:LowRank",
+    "Codebook": "tinykit.compress:Codebook",
+    "Sparsify": "tinykit.compress:Sparsify",
+    "LC": "tinykit.compress:LC",
     "to_graph": "tinykit.quant.export:to_graph",
     "profile": "tinykit.targets:profile",
     "verify": "tinykit.targets.verify:verify",

@@ -5,7 +5,8 @@ from torch import nn
 
 import tinykit as tk
 from tinykit.compress import Chain, Scheme
-from tinykit.compress.prune import CRITERIA, parameters
+from tinykit.compress.prune import parameters
+from tinykit.compress.pruning import Criterion
 from tinykit.data import Dataset
 from tinykit.graph import TinykitError
 from tinykit.nn import predict, zoo
@@ -65,7 +66,7 @@ def test_channels_are_multiples_of_four(model: nn.Module, data: Dataset) -> None
     assert all(m.out_channels % 4 == 0 for m in small.modules() if isinstance(m, nn.Conv2d))
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", Criterion.known)
 def test_criteria(criterion: str, model: nn.Module, data: Dataset) -> None:
     small = tk.compress(model, data, tk.Prune(0.5, criterion=criterion, epochs=2))
     assert tk.evaluate(small, data) > 0.8
@@ -166,9 +167,30 @@ def test_a_scheme_of_ones_own(data: Dataset) -> None:
         (lambda: tk.Prune(1.0), "0 <= amount < 1, not 1"),
         (lambda: tk.Prune(-0.1), "0 <= amount < 1"),
         (lambda: tk.Prune(float("nan")), "0 <= amount < 1"),
-        (lambda: tk.Prune(0.5, structure="block"), "structure 'channel' and 'unstructured'"),
-        (lambda: tk.Prune(0.5, criterion="luck"), "criteria magnitude, taylor"),
-        (lambda: tk.Prune(0.5, structure="unstructured", criterion="taylor"), "not 'taylor'"),
+        (
+            lambda: tk.Prune(0.5, structure="block"),
+            "structures 'channel'.*not 'block'",
+        ),
+        (lambda: tk.Prune(), "needs amount"),
+        (lambda: tk.Prune("half"), "0 <= amount < 1, not half"),
+        (lambda: tk.Prune({"a": 1}), "for layer 'a' it is 1"),
+        (lambda: tk.Prune(0.5, criterion="luck"), "criteria magnitude, taylor, lamp"),
+        (lambda: tk.Prune(0.5, structure="1x4", criterion="fpgm"), "compares whole filters"),
+        (lambda: tk.Prune(structure="2:4", criterion="lamp"), "take 'magnitude'"),
+        (lambda: tk.Prune(0.5, criterion="lamp", scope="layer"), "ranks as 'magnitude'"),
+        (lambda: tk.Prune(0.5, structure="4:2"), "N < M"),
+        (lambda: tk.Prune(0.5, structure="pattern:99"), "K up to 56"),
+        (lambda: tk.Prune(0.9, structure="2:4"), "removes 0.5 of the weights by itself"),
+        (lambda: tk.Prune(0.9, structure="0x4"), "blocks such as"),
+        (lambda: tk.Prune(0.5, scope="all"), "scope 'layer' and 'global'"),
+        (lambda: tk.Prune({"a": 0.5}, scope="layer"), "leave it out"),
+        (lambda: tk.Prune(0.5, schedule="slow"), "schedules one-shot"),
+        (lambda: tk.Prune(0.5, schedule="gradual", rounds=2), "has no rounds"),
+        (lambda: tk.Prune(0.5, schedule="iterative"), "rounds >= 2"),
+        (lambda: tk.Prune(0.5, schedule="rewind"), "early state"),
+        (lambda: tk.Prune(0.5, rewind_to={}), "early state"),
+        (lambda: tk.Prune(structure="2:4", schedule="gradual"), "at once"),
+        (lambda: tk.Prune(0.5, multiple=0), "multiple >= 1"),
         (lambda: tk.Prune(0.5, rounds=0), "rounds >= 1"),
         (lambda: tk.Prune(0.5, lr=0), "lr > 0"),
         (lambda: tk.Quantize(bits=1), "bits=2 to 8, not 1"),

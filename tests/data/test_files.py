@@ -196,3 +196,25 @@ def test_fashion_mnist_where_this_machine_has_it() -> None:
     pixels = np.concatenate([data.train.x, data.val.x])
     assert pixels.mean(dtype=np.float64) == pytest.approx(0.2860, abs=5e-5)
     assert pixels.std(dtype=np.float64) == pytest.approx(0.3530, abs=5e-5)
+
+
+def test_files_of_one_name_are_told_apart_by_the_datasets_folder(
+    remote: RemoteFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "things").write_bytes(CONTENT)
+    (tmp_path / "things").write_bytes(CONTENT[::-1])  # another dataset's
+    monkeypatch.setenv("TINYKIT_DATA", str(tmp_path))
+    assert files.content(remote, "set") == CONTENT
+
+
+def test_mnist_where_this_machine_has_it() -> None:
+    own = os.environ.get("TINYKIT_DATA")
+    if not own or not Path(own, "mnist").is_dir():
+        pytest.skip("MNIST is not on this machine")
+    data = tk.data.load("mnist")
+    assert (len(data.train), len(data.val), len(data.test)) == (55_000, 5_000, 10_000)
+    # facts known of the set: the mean grey level 0.1307 and deviation 0.3081 of the 60,000
+    pixels = np.concatenate([data.train.x, data.val.x])
+    assert pixels.mean(dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)
+    assert pixels.std(dtype=np.float64) == pytest.approx(0.3081, abs=5e-5)

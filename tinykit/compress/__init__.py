@@ -7,11 +7,25 @@ name, and which of the two ``tk.compress`` is would otherwise depend on what was
 import sys
 import types
 
+from tinykit.compress.lc.scheme import LC
 from tinykit.compress.prune import Prune
 from tinykit.compress.quantize import Quantize
 from tinykit.compress.scheme import Chain, Scheme, compress
+from tinykit.compress.terms import Codebook, Combination, LowRank, Sparsify, Term
 
-__all__ = ["Chain", "Prune", "Quantize", "Scheme", "compress"]
+__all__ = [
+    "LC",
+    "Chain",
+    "Codebook",
+    "Combination",
+    "LowRank",
+    "Prune",
+    "Quantize",
+    "Scheme",
+    "Sparsify",
+    "Term",
+    "compress",
+]
 
 
 class _Room(types.ModuleType):

@@ -1,12 +1,13 @@
-"""Training after a cut: as `tinykit.fit`, but what is zero for good stays zero."""
+"""Training after a cut: as `tinykit.fit`, but what is pruned stays zero."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
+from tinykit.compress.pruning.layers import KINDS
+from tinykit.compress.pruning.masks import masks_of
 from tinykit.data.types import Dataset
 from tinykit.nn.train import History, default_epochs, fit
 
@@ -20,20 +21,25 @@ def finetune(
     seed: int,
     progress: bool | None,
     what: str,
+    on_step: Callable[[], None] | None = None,
     on_epoch: Callable[[int, History], None] | None = None,
 ) -> History:
-    """Fit `model` for `epochs`; sparse weights stay sparse.
+    """Fit `model` for `epochs`; what its masks remove (`pruning.masks`) stays zero.
 
-    Without `epochs` it takes a third of what training from scratch takes, and 3 at least. A model
-    is sparse when it carries ``sparse = True``, as unstructured pruning leaves it.
+    Without `epochs` it takes `finetune_epochs`. `on_step` is called before the masks are applied,
+    and may change them.
     """
-    epochs = max(3, default_epochs(data) // 3) if epochs is None else epochs
-    masks = weight_masks(model) if getattr(model, "sparse", False) else []
+    epochs = finetune_epochs(data) if epochs is None else epochs
+    masks_of(model).hold(model)
+    held = masks_of(model).present(model)
 
-    def hold() -> None:
-        with torch.no_grad():
-            for weight, mask in masks:
-                weight.mul_(mask)
+    def step() -> None:
+        nonlocal held
+        if on_step:
+            on_step()
+            held = masks_of(model).present(model)
+        for parameter, mask in held:
+            parameter.data.masked_fill_(~mask, 0)
 
     return fit(
         model,
@@ -43,18 +49,16 @@ def finetune(
         seed=seed,
         progress=progress,
         what=what,
-        on_step=hold if masks else None,
+        on_step=step if on_step or held else None,
         on_epoch=on_epoch,
     )
 
 
+def finetune_epochs(data: Dataset) -> int:
+    """A third of what training from scratch takes, and 3 at least."""
+    return max(3, default_epochs(data) // 3)
+
+
 def weighted(model: nn.Module) -> list[nn.Module]:
     """The layers whose weights count: convolutions and linear layers."""
-    kinds = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-    return [m for m in model.modules() if isinstance(m, kinds)]
-
-
-def weight_masks(model: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Each layer's weights and where they are not zero."""
-    weights: list[torch.Tensor] = [m.weight for m in weighted(model)]  # type: ignore[misc]
-    return [(w, (w != 0).to(w.dtype)) for w in weights]
+    return [m for m in model.modules() if isinstance(m, KINDS)]

@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import nn
 
 from tinykit.compress.finetune import finetune
+from tinykit.compress.pruning.masks import hand_on
 from tinykit.compress.scheme import Scheme
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
@@ -103,8 +104,7 @@ class Quantize(Scheme):
             ),
             data,
         )
-        if getattr(model, "sparse", False):
-            made.sparse = True  # type: ignore[assignment]
+        hand_on(model, made)
         finetune(
             made,
             data,

@@ -13,6 +13,8 @@ from tinykit.graph.errors import TinykitError
 if TYPE_CHECKING:
     from torch import nn
 
+    from tinykit.compress.terms import Term
+
 
 class Scheme(ABC):
     """One way to make a network smaller; ``first + then`` applies one after the other.
@@ -29,9 +31,27 @@ class Scheme(ABC):
     ) -> nn.Module:
         """Compress `model`, which it may change, and return the result in eval mode."""
 
-    def __add__(self, other: Scheme) -> Chain:
+    def terms(self) -> tuple[Term, ...]:
+        """What this scheme is in an additive combination; nothing where it can be in none."""
+        return ()
+
+    def __add__(self, other: Scheme) -> Scheme:
+        """One after the other; or, where both are terms of the LC algorithm, on the same weights.
+
+        A sum with `LowRank` or `Codebook` is w = Δ₁ + Δ₂, learned together; `Prune` is one of its
+        terms unless its structure is named. Every other sum is a `Chain`.
+        """
         if not isinstance(other, Scheme):
             return NotImplemented
+        from tinykit.compress.terms import Combination, Term
+
+        ours, theirs = self.terms(), other.terms()
+        if ours and theirs and (isinstance(self, Term) or isinstance(other, Term)):
+            return Combination((*ours, *theirs))
+        if isinstance(self, Chain) and theirs:
+            # a + b + c is (a + b) + c: the end of the chain is what `other` adds to
+            last = self.schemes[-1] + other
+            return Chain((*self.schemes[:-1], *_parts(last)))
         return Chain((*_parts(self), *_parts(other)))
 
 

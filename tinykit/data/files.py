@@ -48,8 +48,8 @@ class RemoteFile:
 def content(file: RemoteFile, dataset: str, system: Sequence[str] = ()) -> bytes:
     """The verified, uncompressed content of `file`.
 
-    Looked for as NAME or NAME.gz in ``$TINYKIT_DATA``, ``$TINYKIT_DATA/DATASET``, the `system`
-    folders and the cache, then downloaded into the cache.
+    Looked for as NAME or NAME.gz in ``$TINYKIT_DATA/DATASET`` (datasets may call their files
+    alike), ``$TINYKIT_DATA``, the `system` folders and the cache, then downloaded into the cache.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def content(file: RemoteFile, dataset: str, system: Sequence[str] = ()) -> bytes
     own = os.environ.get("TINYKIT_DATA")
     if own and not Path(own).expanduser().is_dir():
         raise MissingToolError(f"TINYKIT_DATA={own} is no folder; set it to one, or unset it")
-    folders = [Path(own).expanduser(), Path(own, dataset).expanduser()] if own else []
+    folders = [Path(own, dataset).expanduser(), Path(own).expanduser()] if own else []
     for folder in [*folders, *map(Path, system)]:
         if found := _in(folder, file):
             return _verified(found.read_bytes(), file, str(found))

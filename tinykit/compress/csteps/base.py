@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -18,11 +18,19 @@ class CStep(ABC):
     A frozen dataclass; parameters are checked when it is made, and against x when it is called.
     """
 
-    #: the shape it works on: "vector" takes (n,), any tensors flattened and joined, "matrix" takes
-    #: (rows, columns), one parameter
-    view: ClassVar[View] = "vector"
-    #: whether the result depends on μ (penalty forms)
-    penalised: ClassVar[bool] = False
+    @property
+    def view(self) -> View:
+        """The shape it works on.
+
+        "vector" takes (n,), any tensors flattened and joined, "matrix" (rows, columns), one
+        parameter.
+        """
+        return "vector"
+
+    @property
+    def penalised(self) -> bool:
+        """Whether there is a penalty, so that the result depends on μ."""
+        return False
 
     @abstractmethod
     def __call__(self, x: Tensor, mu: float = 1.0, previous: Theta | None = None) -> Theta:
@@ -43,4 +51,9 @@ class CStep(ABC):
     def objective(self, x: Tensor, theta: Theta, mu: float = 1.0) -> float:
         """What the step minimises, in float64: ‖x − Δ‖², or α·C + μ/2 ‖x − Δ‖² with a penalty."""
         gap = x.double() - theta.decompress().double()
-        return float((gap * gap).sum())
+        distance = float((gap * gap).sum())
+        return self.penalty(theta) + mu / 2 * distance if self.penalised else distance
+
+    def penalty(self, theta: Theta) -> float:
+        """α · C(Θ); 0 in forms without a penalty."""
+        return 0.0

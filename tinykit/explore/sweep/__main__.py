@@ -44,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         module = importlib.import_module(f"{sweep.__name__}.{name}")
         work = args.work / name
         work.mkdir(parents=True, exist_ok=True)
-        make = module.recount if args.recount else module.run
+        # what does not change with the engine has nothing to recount
+        make = getattr(module, "recount", module.run) if args.recount else module.run
         try:
             table = make(work, tuple(args.seeds or module.SEEDS))
         except TinykitError as error:
@@ -53,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         # no time stamp in the gzip header: the same table is the same file
         (args.out / f"{name}.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
-        shutil.copyfile(work / f"{module.SAMPLE}.tflite", args.out / f"{name}.tflite")
+        if hasattr(module, "SAMPLE"):
+            shutil.copyfile(work / f"{module.SAMPLE}.tflite", args.out / f"{name}.tflite")
     return 0
 
 

@@ -1,0 +1,36 @@
+"""Weights to a file and back."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import tinykit as tk
+from tinykit.nn.weights import load_weights, save_weights
+
+SPEC = tk.data.load("digits").spec
+
+
+def test_back_to_the_bit_and_the_same_file(tmp_path: Path) -> None:
+    model = tk.zoo.ds_cnn(SPEC, width=0.25, seed=3)
+    save_weights(model, tmp_path / "a.npz")
+    save_weights(model, tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    again = load_weights(tk.zoo.ds_cnn(SPEC, width=0.25, seed=4), tmp_path / "a.npz")
+    assert not again.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    model = nn.Linear(2, 3)
+    with pytest.raises(tk.TinykitError, match="holds no weights"):
+        load_weights(model, tmp_path / "none.npz")
+    for content in (b"", b"no zip at all"):
+        (tmp_path / "broken.npz").write_bytes(content)
+        with pytest.raises(tk.TinykitError, match="holds no weights"):
+            load_weights(model, tmp_path / "broken.npz")
+    save_weights(nn.Linear(3, 3), tmp_path / "other.npz")
+    with pytest.raises(tk.TinykitError, match="another module: weight differ"):
+        load_weights(model, tmp_path / "other.npz")

@@ -1,0 +1,1 @@
+"""The learning-compression algorithm, apart from its C steps (`tinykit.compress.csteps`)."""

@@ -1,0 +1,59 @@
+"""All parameters of a model in one vector, so that a training step is a few vector operations.
+
+A loop over parameters costs a small model as much as its arithmetic: the LC algorithm adds a
+gradient to every weight in every step, and an optimizer's update comes on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tinykit.graph.errors import TinykitError
+
+
+class FlatParameters:
+    """`model`'s parameters as views of `values`, their gradients as views of `gradient`.
+
+    Parameters
+    ----------
+    first : names that come first in the vector, in this order; `head` numbers in all
+
+    Attributes
+    ----------
+    values, gradient : float32 (n,)
+    shapes : name → shape
+    """
+
+    def __init__(self, model: nn.Module, first: Sequence[str]) -> None:
+        parameters = dict(model.named_parameters())
+        names = [*first, *(n for n in parameters if n not in set(first))]
+        for name in names:
+            if parameters[name].dtype != torch.float32:
+                raise TinykitError(
+                    f"parameter {name!r} is {parameters[name].dtype}; it has to be float32"
+                )
+        self.model = model
+        self.shapes = {n: tuple(parameters[n].shape) for n in names}
+        self.values = torch.cat([parameters[n].detach().reshape(-1) for n in names])
+        self.gradient = torch.zeros_like(self.values)
+        self.head = sum(parameters[n].numel() for n in first)
+        self._spans: dict[str, slice] = {}
+        start = 0
+        for name in names:
+            p = parameters[name]
+            span = slice(start, start + p.numel())
+            p.data = self.values[span].view(p.shape)
+            p.grad = self.gradient[span].view(p.shape)
+            p.requires_grad_(True)
+            self._spans[name] = span
+            start = span.stop
+
+    def view(self, vector: Tensor, name: str) -> Tensor:
+        """The part of a vector (of the length of all, or of the head) that belongs to `name`."""
+        return vector[self._spans[name]].view(self.shapes[name])
+
+    def views(self, vector: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        return {name: self.view(vector, name) for name in names}
