@@ -201,6 +201,19 @@ def test_layers_are_reproduced_better(trained: nn.Module, data: Dataset) -> None
         assert ((layer.weight.detach() - before).abs() < scale * 1.0001)[inside].all()
 
 
+def test_what_was_pruned_stays_zero() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 4)).eval()
+    weight = model[0].weight
+    assert isinstance(weight, Tensor)
+    weight.data[:, ::2] = 0
+    small = prepare(model, 3, weights="clipped")
+    round_adaptively(small, folded(model), torch.rand(64, 12), steps=50)
+    rounded = weighted(small)["0"].quantized_weight()
+    assert not rounded[:, ::2].any()
+    assert rounded[:, 1::2].any()
+
+
 def test_rectified_sigmoid() -> None:
     v = torch.tensor([-9.0, 0.0, 9.0, 1.0])
     want = np.clip(1.2 / (1 + np.exp(-v.numpy())) - 0.1, 0, 1)
