@@ -78,10 +78,7 @@ def thetas(shape: tuple[int, ...], depth: int = 2) -> st.SearchStrategy[Theta]:
         factors(shape),
     ]
     if depth:
-        # a term may see a matrix as a vector, as a codebook beside low rank does
-        seen = st.sampled_from([shape, (prod(shape),)])
-        term = seen.flatmap(lambda own: thetas(own, depth - 1))
-        below = st.lists(term, min_size=1, max_size=3)
+        below = st.lists(thetas(shape, depth - 1), min_size=1, max_size=3)
         kinds.append(below.map(lambda terms: Sum(shape, tuple(terms))))
     return st.one_of(kinds)
 

@@ -36,13 +36,6 @@ class Theta(ABC):
         """The same codes and indices with other numbers; names as in `continuous`."""
         return replace(self, **values)  # type: ignore[type-var]
 
-    def users(self) -> dict[str, Tensor]:
-        """How many weights each number of `continuous` is the value of, where that is not one.
-
-        A gradient divided by it moves the number as the mean of its weights would move.
-        """
-        return {}
-
     @property
     def numbers(self) -> int:
         """How many numbers Δ is computed from, indices and codes not counted."""
@@ -133,14 +126,6 @@ class Coded(Theta):
             return replace(self, levels=signs * values["scale"])
         return replace(self, levels=values.get("levels", self.levels))
 
-    def users(self) -> dict[str, Tensor]:
-        counts = torch.bincount(self.codes.reshape(-1).long(), minlength=len(self.levels))
-        if self.kind == "free":
-            return {"levels": counts.clamp(min=1).float()}
-        if self.kind.startswith("scaled"):
-            return {"scale": counts[self.levels != 0].sum().clamp(min=1).float()}
-        return {}
-
     def decompress(self) -> Tensor:
         made: Tensor = _Lookup.apply(self.levels, self.codes.long())
         return made.reshape(self.shape)
@@ -166,7 +151,8 @@ class Factors(Theta):
         return self.left.shape[1]
 
     def decompress(self) -> Tensor:
-        return (self.left @ self.right).reshape(self.shape)
+        # how a product is rounded depends on how its factors lie in memory; Δ must not
+        return (self.left.contiguous() @ self.right.contiguous()).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -181,13 +167,6 @@ class Sum(Theta):
             f"{i}.{name}": t
             for i, term in enumerate(self.terms)
             for name, t in term.continuous().items()
-        }
-
-    def users(self) -> dict[str, Tensor]:
-        return {
-            f"{i}.{name}": t
-            for i, term in enumerate(self.terms)
-            for name, t in term.users().items()
         }
 
     def with_continuous(self, values: dict[str, Tensor]) -> Sum:
