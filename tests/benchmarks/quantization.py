@@ -21,7 +21,7 @@ from tests.benchmarks._trained import MODELS, trained
 from tinykit.data import Dataset
 from tinykit.quant import mixed_precision, ptq
 from tinykit.quant.fold import folded, plain_layers
-from tinykit.quant.mixed import model_bytes
+from tinykit.quant.mixed import model_bytes, sensitivity
 
 SEEDS = int(os.environ.get("TINYKIT_BENCH_SEEDS", "3"))
 CHOSEN = os.environ.get("TINYKIT_BENCH_MODELS", ",".join(MODELS)).split(",")
@@ -87,10 +87,11 @@ def _seed(name: str, data: Dataset, seed: int) -> dict[str, float]:
     qat = tk.Quantize(bits=4, epochs=QAT_EPOCHS)
     note("int4 qat", tk.compress(model, data, qat, seed=seed, progress=False))
     layers = plain_layers(folded(model))
+    costs = sensitivity(model, data, metric="kl", examples=512)
     for bits in UNIFORM:
         same = dict.fromkeys(layers, bits)
         budget = model_bytes(model, same, "packed")
-        plan = mixed_precision(model, data, budget, storage="packed", metric="kl", examples=1024)
+        plan = mixed_precision(model, data, budget, storage="packed", measured=costs)
         assert plan.bytes <= budget
         log.info("%s seed %d: %s of %d bytes %s", name, seed, plan.bytes, budget, plan.bits)
         note(f"uniform {bits}", ptq(model, data, bits_of=same), graph=False)
