@@ -165,6 +165,11 @@ class Explorer(ABC, Generic[R]):
         thread, with progress."""
         return True
 
+    def labels(self, settings: Settings) -> Mapping[str, str | None]:
+        """What knobs are called now, by name, where that is not their label; None: the knob does
+        nothing with these settings, and is not shown."""
+        return {}
+
     def prepare(self, settings: Settings, tick: Tick) -> None:
         """Compute and remember what the next turn from `settings` is likely to need.
 

@@ -2,18 +2,24 @@
 
 from tinykit.plots.layers import layer_bars, layer_costs
 from tinykit.plots.memory import Life, lives, memory_map
+from tinykit.plots.pruning import Curve, kept_weights, sensitivity_curves, shares, weight_histogram
 from tinykit.plots.style import OKABE_ITO, figure
 from tinykit.plots.tradeoff import Candidate, pareto_front, tradeoff
 
 __all__ = [
     "OKABE_ITO",
     "Candidate",
+    "Curve",
     "Life",
     "figure",
+    "kept_weights",
     "layer_bars",
     "layer_costs",
     "lives",
     "memory_map",
     "pareto_front",
+    "sensitivity_curves",
+    "shares",
     "tradeoff",
+    "weight_histogram",
 ]
