@@ -2,6 +2,12 @@
 
 from tinykit.plots.layers import layer_bars, layer_costs
 from tinykit.plots.memory import Life, lives, memory_map
+from tinykit.plots.quantization import (
+    accuracy_bars,
+    channel_ranges,
+    error_curve,
+    level_histogram,
+)
 from tinykit.plots.style import OKABE_ITO, figure
 from tinykit.plots.tradeoff import Candidate, pareto_front, tradeoff
 
@@ -9,9 +15,13 @@ __all__ = [
     "OKABE_ITO",
     "Candidate",
     "Life",
+    "accuracy_bars",
+    "channel_ranges",
+    "error_curve",
     "figure",
     "layer_bars",
     "layer_costs",
+    "level_histogram",
     "lives",
     "memory_map",
     "pareto_front",
