@@ -193,9 +193,13 @@ def test_a_scheme_of_ones_own(data: Dataset) -> None:
         (lambda: tk.Prune(0.5, multiple=0), "multiple >= 1"),
         (lambda: tk.Prune(0.5, rounds=0), "rounds >= 1"),
         (lambda: tk.Prune(0.5, lr=0), "lr > 0"),
-        (lambda: tk.Quantize(bits=3), "bits=8 or 4, not 3"),
+        (lambda: tk.Quantize(bits=1), "bits=2 to 8, not 1"),
         (lambda: tk.Quantize(method="best"), "'qat' and 'ptq'"),
         (lambda: tk.Quantize(epochs=-1), "epochs >= 0"),
+        (lambda: tk.Quantize(activation_bits=12), "activation_bits=2 to 8, or 16"),
+        (lambda: tk.Quantize(weights="finest"), "no quantizer 'finest'"),
+        (lambda: tk.Quantize(mixed=0.5), r"mixed=\{layer: bits\} or mixed=bytes"),
+        (lambda: tk.Quantize(adaround=True), "steps of method='ptq'"),
     ],
 )
 def test_arguments_out_of_range(make, why: str) -> None:  # type: ignore[no-untyped-def]

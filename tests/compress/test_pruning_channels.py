@@ -52,7 +52,7 @@ def logits(model: nn.Module, count: int = 16) -> torch.Tensor:
         return model(x)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     name=st.sampled_from(NETS),
     seed=st.integers(0, 1000),

@@ -261,6 +261,9 @@ def test_what_cannot_be_done_is_told() -> None:
         masked(model, 0.5, structure="unstructured", criterion="taylor")
     with torch.no_grad():
         model[2].weight[1, 1] = torch.nan
+    model.input_shape = (1, 1, 20)  # type: ignore[assignment]
+    with pytest.raises(TinykitError, match="weights of layer '2' are not all finite"):
+        masked(model, 0.5)
     with pytest.raises(TinykitError, match="weights of layer '2' are not all finite"):
         masked(model, 0.5, structure="unstructured")
     empty = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))

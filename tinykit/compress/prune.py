@@ -104,8 +104,9 @@ class Prune(Scheme):
         """In a sum with a term of the LC algorithm: all but few weights of the other's rest."""
         from tinykit.compress.terms import Sparsify
 
-        plain = self == Prune(self.amount, epochs=self.epochs, lr=self.lr)
-        if not plain or not isinstance(self.amount, (int, float)):
+        if not isinstance(self.amount, (int, float)):
+            return ()
+        if self != Prune(self.amount, epochs=self.epochs, lr=self.lr):
             return ()  # whoever names a structure or a schedule means what comes first, or next
         return (Sparsify(keep=round(1.0 - self.amount, 12)),)
 

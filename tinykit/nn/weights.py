@@ -1,4 +1,4 @@
-"""A module's weights as a file of plain arrays (.npz): no pickle, so that any file may be opened."""
+"""A module's weights as a file of plain arrays (.npz): no pickle, safe whoever it is from."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from tinykit.graph.errors import TinykitError
+from tinykit.quant.quantizer import Quantizer
 
 #: a module's class, a function, or a method's name: what a node does
-Kind = type[nn.Module] | Callable | str | None
+Does = type[nn.Module] | Callable | str | None
 
 
 def folded(model: nn.Module) -> fx.GraphModule:
@@ -23,11 +24,12 @@ def folded(model: nn.Module) -> fx.GraphModule:
     Raises
     ------
     TinykitError
-        Its forward cannot be traced by torch.fx.
+        Its forward cannot be traced by torch.fx, or it is quantized already.
     """
-    model = copy.deepcopy(model).eval()
+    if any(isinstance(m, Quantizer) for m in model.modules()):
+        raise TinykitError("the model is quantized already; start from the float model")
     try:
-        traced = fx.symbolic_trace(model)
+        traced = fx.symbolic_trace(copy.deepcopy(model).eval())
     except Exception as error:  # torch.fx raises many kinds
         raise TinykitError(
             f"{type(model).__name__}.forward cannot be traced ({error}): keep Python control flow "
@@ -61,7 +63,7 @@ def folded(model: nn.Module) -> fx.GraphModule:
     return traced.eval()
 
 
-def kind_of(traced: fx.GraphModule, node: fx.Node) -> Kind:
+def kind_of(traced: fx.GraphModule, node: fx.Node) -> Does:
     """What `node` does; None for inputs, outputs and attributes."""
     if node.op == "call_module":
         return type(traced.get_submodule(str(node.target)))

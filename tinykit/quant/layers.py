@@ -29,6 +29,7 @@ class QuantConv2d(nn.Conv2d, _Weighted):
     @classmethod
     def of(cls, conv: nn.Conv2d, quantizer: Quantizer) -> QuantConv2d:
         """`conv`, its weights passed through `quantizer`, which starts from them."""
+        quantizer.start(conv.weight)
         made = cls(
             conv.in_channels,
             conv.out_channels,
@@ -41,7 +42,7 @@ class QuantConv2d(nn.Conv2d, _Weighted):
             conv.padding_mode,
         )
         made.load_state_dict(conv.state_dict())
-        made.quantizer = quantizer.start(made.weight)
+        made.quantizer = quantizer
         return made
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -54,9 +55,10 @@ class QuantLinear(nn.Linear, _Weighted):
     @classmethod
     def of(cls, linear: nn.Linear, quantizer: Quantizer) -> QuantLinear:
         """`linear`, its weights passed through `quantizer`, which starts from them."""
+        quantizer.start(linear.weight)
         made = cls(linear.in_features, linear.out_features, linear.bias is not None)
         made.load_state_dict(linear.state_dict())
-        made.quantizer = quantizer.start(made.weight)
+        made.quantizer = quantizer
         return made
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

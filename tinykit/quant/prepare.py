@@ -88,8 +88,6 @@ def prepare(
             raise TinykitError(f"{what} is {number!r}: weights take 2 to 8 bits")
     if activation_bits not in (*range(2, 9), 16):
         raise TinykitError(f"activation_bits is {activation_bits}: activations take 2 to 8, or 16")
-    if any(isinstance(m, Quantizer) for m in model.modules()):
-        raise TinykitError("the model is quantized already; start from the float model")
     traced = folded(model)
     layers = plain_layers(traced)
     for name in {**bits_of, **weights_of}:

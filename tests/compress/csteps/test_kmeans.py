@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.compress.csteps.oracles import clustering_cost, share_above
+from tests.compress.csteps.oracles import clustering_cost, lines, share_above
+from tinykit.compress.csteps import _breaks, kmeans
 from tinykit.compress.csteps._breaks import Level
 from tinykit.compress.csteps._line import Line
 from tinykit.compress.csteps.kmeans import optimal_levels
@@ -82,3 +83,19 @@ def test_coarse_cells_bound_the_optimum_from_below(size: int) -> None:
         assert exact[b].min() == pytest.approx(best, rel=1e-9)
         cells = np.searchsorted(starts, np.arange(low[b], high[b] + 1), side="right") - 1
         assert ((before + after)[cells - coarse.low[b]] <= exact[b] * (1 + 1e-9)).all()
+
+
+def test_any_cells_lead_to_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few numbers, cut as many are, against the table of all costs."""
+    rng = np.random.default_rng(7)
+    for _ in range(150):
+        values = np.unique(lines(rng).astype(np.float64))[: kmeans.TABLE - 1]
+        values = np.repeat(values, rng.integers(1, 4, size=len(values)))
+        k = int(rng.integers(1, 30))
+        best = optimal_levels(values, k)
+        with monkeypatch.context() as patch:
+            patch.setattr(kmeans, "TABLE", 0)
+            patch.setattr(_breaks, "CELLS", int(rng.integers(2, 60)))
+            patch.setattr(_breaks, "FINER", int(rng.integers(2, 9)))
+            got = optimal_levels(values, k)
+        assert got.cost == pytest.approx(best.cost, rel=1e-12)

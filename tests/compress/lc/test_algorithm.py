@@ -181,7 +181,7 @@ def test_the_penalty_s_gradient_is_that_of_its_formula() -> None:
     run = LC(model, [Task("1.weight", csteps.AdaptiveCodebook(3))], SGD(data(), batch_size=32))
     run.step()
     run.mu = 0.37
-    run._target = run.mu * run.delta + run.lagrange
+    run.aim()
     run.flat.gradient.zero_()
     run.add_gradient()
     w = run.flat.values[: run.flat.head].clone().requires_grad_(True)
@@ -257,9 +257,9 @@ def test_runs_are_reproducible_and_seeds_matter() -> None:
 )
 def test_retraining_keeps_codes_and_lowers_the_loss(step: CStep) -> None:
     x, y = data(n=192)
-    sgd = SGD((x, y), epochs=4, lr=0.1, batch_size=32)
+    sgd = SGD((x, y), epochs=4, batch_size=32)
     direct = LC(network(), [Task("1.weight", step)], sgd).result()
-    made = retrain(direct, sgd, 5, progress=False)
+    made = retrain(direct, sgd, 5, lr=1e-2, progress=False)
 
     def loss(model: nn.Module) -> float:
         with torch.no_grad():

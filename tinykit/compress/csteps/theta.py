@@ -151,7 +151,8 @@ class Factors(Theta):
         return self.left.shape[1]
 
     def decompress(self) -> Tensor:
-        return (self.left @ self.right).reshape(self.shape)
+        # how a product is rounded depends on how its factors lie in memory; Δ must not
+        return (self.left.contiguous() @ self.right.contiguous()).reshape(self.shape)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ down, and each run of bits ends on a whole byte.
                `levels.KINDS`), varint K, levels; symbols of all codes; or, with one left out,
                varint which, varint n of others, their positions, their symbols in an alphabet of
                K − 1 (codes above the one left out count one less)
-    4 factors  flags u8 (1: left is stored column by column, 2: right), varint rows, rank,
-               columns, float32 left, float32 right
+    4 factors  varint rows, rank, columns, float32 left, float32 right, row by row
     5 sum      varint number of terms, each a Θ
     levels     rule u8, then what the rule needs (`levels`)
     symbols    of an alphabet of A, their number known: 0 u8, each in ⌈log₂ A⌉ bits; or 1 u8,

@@ -4,7 +4,8 @@ A rule is used only where it gives the very levels, whatever kind of codebook th
 0 stored, float32 each; 1 {−1, 1} or {−1, 0, 1}, nothing; 2 {−c, c} or {−c, 0, c}, float32 c;
 3 ±2ᵉ and 0: varint how many are negative, u8 whether 0 is among them, int8 e of each other;
 4 an arithmetic row, float32 first and step: first + step·i; 5 the same as step·(z + i), float32
-step and int32 z. 4 and 5 are computed in float64 and rounded once.
+step and int32 z; 6 as 4, with float64 first and step. Rows are computed in float64 and rounded
+once.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ KINDS = (
     "powers",
     "grid",
 )
-STORED, UNIT, SCALED, POWERS, ROW, STEPS = range(6)
-HOW = ("stored", "known", "scale", "exponents", "first and step", "step")
+STORED, UNIT, SCALED, POWERS, ROW, STEPS, FINE_ROW = range(7)
+HOW = ("stored", "known", "scale", "exponents", "first and step", "step", "first and step")
 LARGEST = 1 << 15
 
 
@@ -38,6 +39,7 @@ def same_bits(a: Floats, b: Floats) -> bool:
     return a.shape == b.shape and a.astype("<f4").tobytes() == b.astype("<f4").tobytes()
 
 
+@np.errstate(all="ignore")  # of rules that do not hold
 def level_bytes(levels: Floats) -> tuple[bytes, str]:
     """`levels` (K,) after a varint K, and in words how they were written."""
     best = bytes([STORED]) + floats(levels)
@@ -47,6 +49,7 @@ def level_bytes(levels: Floats) -> tuple[bytes, str]:
     return varint(len(levels)) + best, HOW[best[0]]
 
 
+@np.errstate(all="ignore")  # infinite scales and steps are what they are
 def read_levels(reader: Reader) -> Floats:
     """What `level_bytes` wrote: float32 (K,).
 
@@ -68,7 +71,7 @@ def _rules(levels: Floats) -> Iterator[bytes]:
         return
     others = levels[levels != 0]
     exponents = np.frexp(others)[1] - 1
-    if np.all((exponents >= -128) & (exponents <= 127)):
+    if len(others) >= count - 1 and np.all((exponents >= -128) & (exponents <= 127)):
         head = varint(int((levels < 0).sum())) + bytes([len(others) < count])
         yield bytes([POWERS]) + head + exponents.astype(np.int8).tobytes()
     if count > 1:
@@ -81,6 +84,10 @@ def _arithmetic(levels: Floats) -> Iterator[bytes]:
     span = (wide[-1] - wide[0]) / (len(levels) - 1)
     for step in _near(span):
         yield struct.pack("<Bff", ROW, levels[0], step)
+    # such as a person gives: with few decimal digits, which float32 would round
+    for digits in range(1, 10):
+        said = (float(f"{value:.{digits}g}") for value in (wide[0], span))
+        yield struct.pack("<Bdd", FINE_ROW, *said)
     if span <= 0:
         return
     first = round(wide[0] / span)
@@ -121,16 +128,12 @@ def _read(reader: Reader, count: int) -> Floats:
         if zero:
             powers = np.insert(powers, negative, 0.0)
         return powers.astype(np.float32)
-    if rule == ROW:
-        first, step = reader.floats(2).astype(np.float64)
-        return _rounded(first + step * np.arange(count))
+    if rule in (ROW, FINE_ROW):
+        form = "<ff" if rule == ROW else "<dd"
+        first, step = struct.unpack(form, reader.take(struct.calcsize(form)))
+        return (first + step * np.arange(count)).astype(np.float32)
     if rule == STEPS:
         step = float(reader.floats(1)[0])
         place = struct.unpack("<i", reader.take(4))[0]
-        return _rounded(step * np.arange(place, place + count, dtype=np.float64))
+        return (step * np.arange(place, place + count, dtype=np.float64)).astype(np.float32)
     raise reader.error(f"no rule for levels has number {rule}")
-
-
-def _rounded(row: NDArray[np.float64]) -> Floats:
-    with np.errstate(all="ignore"):
-        return row.astype(np.float32)

@@ -232,28 +232,18 @@ class _Factors(Codec[Factors]):
             raise context.error(
                 f"factors {tuple(left.shape)} and {tuple(right.shape)} for {tuple(theta.shape)}"
             )
-        # how a product is rounded depends on how its factors lie in memory
-        flags = sum(bit for bit, t in ((1, left), (2, right)) if _by_columns(t))
-        data = bytes([flags]) + b"".join(map(varint, (*left.shape, right.shape[1])))
-        for bit, t in ((1, left), (2, right)):
-            data += floats(array(t.t() if flags & bit else t, torch.float32, "factors", context))
+        data = b"".join(map(varint, (*left.shape, right.shape[1])))
+        for t in (left, right):
+            data += floats(array(t, torch.float32, "factors", context))
         return FACTORS, data, f"rank {theta.rank}, float32"
 
     def read(self, reader: Reader, shape: tuple[int, ...], tag: int, depth: int) -> Factors:
-        flags = reader.byte()
         rows, rank, columns = (reader.varint(reader.limit) for _ in range(3))
-        if flags > 3 or rows * columns != prod(shape):
+        if rows * columns != prod(shape):
             raise reader.error(f"factors of {rows} × {rank} × {columns} for shape {shape}")
-        made = []
-        for bit, (a, b) in ((1, (rows, rank)), (2, (rank, columns))):
-            values = reader.floats(a * b)
-            t = tensor(values.reshape((b, a) if flags & bit else (a, b)))
-            made.append(t.t() if flags & bit else t)
-        return Factors(shape, *made)
-
-
-def _by_columns(t: Tensor) -> bool:
-    return t.stride(0) < t.stride(1) and min(t.shape) > 1
+        left = reader.floats(rows * rank).reshape(rows, rank)
+        right = reader.floats(rank * columns).reshape(rank, columns)
+        return Factors(shape, tensor(left), tensor(right))
 
 
 @register(SUM)
@@ -263,8 +253,6 @@ class _Sum(Codec[Sum]):
     def write(self, theta: Sum, context: Context) -> tuple[int, bytes, str]:
         if not theta.terms or context.depth == DEEPEST:
             raise context.error(f"a sum of nothing, or {DEEPEST} sums in one another")
-        if len({tuple(term.shape) for term in theta.terms}) > 1:
-            raise context.error("terms of a sum that differ in shape")
         below = Context(context.where, context.half, context.depth + 1)
         written = [theta_bytes(term, tuple(theta.shape), below) for term in theta.terms]
         data = varint(len(written)) + b"".join(part for part, _ in written)
@@ -276,7 +264,4 @@ class _Sum(Codec[Sum]):
         count = reader.varint(len(reader.data))
         if count == 0:
             raise reader.error("a sum of nothing")
-        terms = tuple(read_theta(reader, shape, depth + 1) for _ in range(count))
-        if len({term.shape for term in terms}) > 1:
-            raise reader.error("terms of a sum that differ in shape")
-        return Sum(shape, terms)
+        return Sum(shape, tuple(read_theta(reader, shape, depth + 1) for _ in range(count)))

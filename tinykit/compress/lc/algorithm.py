@@ -166,7 +166,7 @@ class LC:
         """One L step, one C step, one update of λ."""
         number = self.done
         self.mu = self.schedule[number]
-        self._target = self.mu * self.delta + self.lagrange  # the penalty's gradient is μ w − this
+        self.aim()
         loss = self.l_step(
             self.model,
             self.flat,
@@ -180,6 +180,10 @@ class LC:
             self.lagrange -= self.mu * (self._weights() - self.delta)
         self.done += 1
         self._note(self.mu, loss)
+
+    def aim(self) -> None:
+        """Draw w to Δ(Θ) + λ/μ from now on: the penalty's gradient is μ w less a target."""
+        self._target = self.mu * self.delta + self.lagrange
 
     def add_gradient(self) -> None:
         """The penalty's gradient, μ (w − Δ(Θ)) − λ, onto that of the loss."""

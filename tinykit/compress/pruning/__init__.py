@@ -3,7 +3,7 @@
 `tinykit.Prune` is the scheme; here is what it is made of, usable by itself.
 """
 
-from tinykit.compress.pruning.criteria import Criterion
+from tinykit.compress.pruning.criteria import Criterion, criterion
 from tinykit.compress.pruning.cut import Cut, masked, pruned
 from tinykit.compress.pruning.layers import nonzero, parameters
 from tinykit.compress.pruning.masks import Masks, attach, masks_of
@@ -17,6 +17,7 @@ __all__ = [
     "Sensitivity",
     "Structure",
     "attach",
+    "criterion",
     "masked",
     "masks_of",
     "nonzero",

@@ -32,10 +32,21 @@ def _single(layer: Layer, values: Mapping[str, Tensor]) -> Tensor:
 
 
 class Structure(ABC):
-    """A structure of zeros inside the weights of layers."""
+    """A structure of zeros inside the weights of layers; a subclass is found by its names."""
 
+    known: ClassVar[list[type[Structure]]] = []
+    #: how its names look, for messages
+    usage: ClassVar[str]
     #: what criteria call it: "weights", "blocks", "N:M", "pattern"
     kind: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        Structure.known.append(cls)
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, text: str) -> Structure | None:
+        """The structure called `text`; None where it is none of these."""
 
     @property
     def share(self) -> float | None:
@@ -90,6 +101,14 @@ class Blocks(Structure):
 
     rows: int = 1
     columns: int = 1
+    usage: ClassVar[str] = "'unstructured', blocks such as '1x4'"
+
+    @classmethod
+    def parse(cls, text: str) -> Blocks | None:
+        if text == "unstructured":
+            return cls()
+        found = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text)
+        return cls(int(found[1]), int(found[2])) if found else None
 
     @property
     def kind(self) -> str:  # type: ignore[override]
@@ -148,6 +167,14 @@ class NofM(Structure):
     n: int
     m: int
     kind: ClassVar[str] = "N:M"
+    usage: ClassVar[str] = "'N:M' with N < M such as '2:4'"
+
+    @classmethod
+    def parse(cls, text: str) -> NofM | None:
+        found = re.fullmatch(r"([1-9]\d*):(\d+)", text)
+        return (
+            cls(int(found[1]), int(found[2])) if found and int(found[1]) < int(found[2]) else None
+        )
 
     @property
     def share(self) -> float:
@@ -205,6 +232,13 @@ class Pattern(Structure):
 
     count: int = 8
     kind: ClassVar[str] = "pattern"
+    usage: ClassVar[str] = "'pattern' or 'pattern:K' with K up to 56"
+
+    @classmethod
+    def parse(cls, text: str) -> Pattern | None:
+        found = re.fullmatch(r"pattern(:\d+)?", text)
+        count = int(found[1][1:]) if found and found[1] else 8
+        return cls(count) if found and 1 <= count <= len(PATTERNS) else None
 
     @property
     def share(self) -> float:
@@ -243,24 +277,11 @@ class Pattern(Structure):
 
 
 def structure(text: str) -> Structure | None:
-    """The structure that `text` names; None for "channel".
-
-    "unstructured", "N:M" (such as "2:4"), "RxC" (blocks, such as "1x4"), "pattern" or "pattern:K".
-    """
+    """The structure that `text` names; None for "channel"."""
     if text == "channel":
         return None
-    if text == "unstructured":
-        return Blocks()
-    if text == "pattern":
-        return Pattern()
-    if (found := re.fullmatch(r"pattern:(\d+)", text)) and 1 <= int(found[1]) <= len(PATTERNS):
-        return Pattern(int(found[1]))
-    if (found := re.fullmatch(r"(\d+):(\d+)", text)) and 0 < int(found[1]) < int(found[2]):
-        return NofM(int(found[1]), int(found[2]))
-    if (found := re.fullmatch(r"(\d+)[x×](\d+)", text)) and int(found[1]) * int(found[2]) > 0:
-        return Blocks(int(found[1]), int(found[2]))
-    raise TinykitError(
-        "Prune knows the structures 'channel', 'unstructured', 'N:M' with N < M such as '2:4', "
-        f"blocks such as '1x4', and 'pattern' or 'pattern:K' with K up to {len(PATTERNS)}; not "
-        f"{text!r}"
-    )
+    for kind in Structure.known:
+        if made := kind.parse(text):
+            return made
+    usages = ", ".join(kind.usage for kind in Structure.known)
+    raise TinykitError(f"Prune knows the structures 'channel', {usages}; not {text!r}")
