@@ -21,7 +21,7 @@ from tinykit.graph.errors import TinykitError
 from tinykit.nn.train import tensors
 from tinykit.quant import functional as fq
 from tinykit.quant.layers import activation_quantizers, weighted
-from tinykit.quant.observers import MinMax, Percentile, PerRow, observer
+from tinykit.quant.observers import MinMax, Percentile, observer
 from tinykit.quant.prepare import prepare
 from tinykit.quant.quantizer import Grid, Mode, Quantizer
 
@@ -199,10 +199,12 @@ class Study:
         rows = self.values(layer, what, fmt.scales, fmt.group)
         if fmt.observer == "mse":
             return *_least_squares(rows, count, fmt.symmetric), per
-        watching = PerRow("minmax")
-        watching.make = lambda: _observer(fmt.observer, count, fmt.symmetric)
-        watching.update(rows)
-        lows, highs = watching.range()
+        ends = []
+        for row in rows:
+            one = _observer(fmt.observer, count, fmt.symmetric)
+            one.update(row)
+            ends.append(one.range())
+        lows, highs = np.array(ends, np.float64).T
         return lows, highs, per
 
     def _errors(self, layer: int, what: What, fmt: Format) -> tuple[float, float]:
