@@ -132,7 +132,7 @@ def test_without_torch_the_apps_that_need_it_are_left_out_and_say_so(
     left = explore.available()
     assert "compress-deploy" in left
     assert set(explore.names()) - set(left) == {"prune", "quantize"}
-    with pytest.raises(MissingToolError, match="Prune needs torch.*pip install torch"):
+    with pytest.raises(MissingToolError, match=r"Prune needs torch.*pip install torch"):
         explore.load("prune")
     apps = app.write_index(tmp_path)
     assert {p.stem for p in apps.glob("*.ipynb")} == set(left)
