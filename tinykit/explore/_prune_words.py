@@ -59,8 +59,8 @@ def size_rows(result: Pruned) -> list[Row]:
             f"{file:,} B",
             False,
         ),
-        Row("on a chip", stored / bench.parameters, f"{stored:,} parameters", True),
-        Row("MACs on a chip", trial.macs / bench.macs, f"{trial.macs:,} MACs", True),
+        Row("stored on chip", stored / bench.parameters, f"{stored:,} parameters", True),
+        Row("MACs on chip", trial.macs / bench.macs, f"{trial.macs:,}", True),
     ]
 
 
