@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinykit.explore._quantize_words import percent, words
 from tinykit.explore.explorer import Choice, Control, Explorer, Settings, Tick, quiet
+from tinykit.graph.errors import TinykitError
 from tinykit.plots import accuracy_bars, channel_ranges, error_curve, layer_bars, level_histogram
 
 if TYPE_CHECKING:
@@ -224,25 +225,31 @@ _studies: dict[str, Study] = {}
 _lock = threading.Lock()
 
 
-def study(name: str) -> Study:
-    """A network that ships, ready to be quantized; made once.
+def trained(name: str, spec: DataSpec) -> Any:
+    """A network that ships, a torch module: "ds_cnn" or "lenet".
 
     Raises
     ------
     TinykitError
-        The installation lacks its weights.
+        No such network; the installation lacks its weights.
     """
-    from tinykit import data
     from tinykit.nn.weights import load_weights
+
+    if name not in NETWORKS:
+        raise TinykitError(f"no network {name!r} ships here; there are: {', '.join(NETWORKS)}")
+    with as_file(OUT / f"quantize_{name}.npz") as path:
+        return load_weights(NETWORKS[name].build(spec), path)
+
+
+def study(name: str) -> Study:
+    """A network that ships, ready to be quantized; made once."""
+    from tinykit import data
     from tinykit.quant.study import Study
 
     with _lock:
         if name not in _studies:
             digits = data.load("digits")
-            model = NETWORKS[name].build(digits.spec)
-            with as_file(OUT / f"quantize_{name}.npz") as path:
-                load_weights(model, path)
-            _studies[name] = Study(model, digits)
+            _studies[name] = Study(trained(name, digits.spec), digits)
         return _studies[name]
 
 
