@@ -96,8 +96,9 @@ def _scheme(
     name: str, term: Term, seed: int, reference: nn.Module, mnist: Dataset, work: Path
 ) -> list[dict[str, Any]]:
     scheme = settings(term)
-    algorithm = scheme.algorithm(reference, mnist, seed)
-    algorithm.score = lambda net: accuracy(net, mnist.test.x, mnist.test.y)
+    algorithm = scheme.algorithm(
+        reference, mnist, seed, lambda net: accuracy(net, mnist.test.x, mnist.test.y)
+    )
     direct = algorithm.result()
     ways: dict[str, Callable[[], Compressed]] = {
         "direct": lambda: direct,
