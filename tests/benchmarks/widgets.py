@@ -55,6 +55,7 @@ def run() -> list[Figure]:
             seen.page.wait_for_timeout(AHEAD)
             inside = measure(seen)
             outside += len(seen.outside)
+            seen.page.close()
         with serving_notebook(write_notebook("prune", Path(folder))) as address:
             seen = watched_page(browser)
             open_app(seen, address)
@@ -62,6 +63,12 @@ def run() -> list[Figure]:
             seen.page.get_by_role("button", name="ResNet-8").press("Enter")
             seen.wait_for_turn(seen.turn() + 1)
             largest = measure(seen)
+            outside += len(seen.outside)
+            seen.page.close()
+        with serving_notebook(write_notebook("quantize", Path(folder))) as address:
+            seen = watched_page(browser)
+            open_app(seen, address)
+            quantize = measure(seen)
             outside += len(seen.outside)
     name = "the same on four FigureWidgets"
     return [
@@ -74,6 +81,8 @@ def run() -> list[Figure]:
         # the test images go through the network that is cut, at every turn
         at_most("the same in Prune, p95", round(pruned.p95, 1), "ms", 100),
         at_most("the same in Prune, its slowest network, p95", round(largest.p95, 1), "ms", 100),
+        # another layer's figures, and the network run on its test images
+        at_most("the same in Quantize, p95", round(quantize.p95, 1), "ms", 100),
         at_most("requests outside the machine", outside, "requests", 0),
         # the limit is one for a quiet machine: what else ran while it was measured
         plain("load of the machine meanwhile", round(load, 2), "runnable processes a core"),

@@ -95,6 +95,7 @@ class Prune(Explorer[Pruned]):
     name = "prune"
     title = "Prune"
     summary = "Which weights a network can lose, and what gets smaller when they go"
+    needs = ("torch",)
 
     def __init__(self) -> None:
         self.networks = shipped()

@@ -3,6 +3,12 @@
 from tinykit.plots.layers import layer_bars, layer_costs
 from tinykit.plots.memory import Life, lives, memory_map
 from tinykit.plots.pruning import Curve, kept_weights, sensitivity_curves, shares, weight_histogram
+from tinykit.plots.quantization import (
+    accuracy_bars,
+    channel_ranges,
+    error_curve,
+    level_histogram,
+)
 from tinykit.plots.style import OKABE_ITO, figure
 from tinykit.plots.tradeoff import Candidate, pareto_front, tradeoff
 
@@ -11,10 +17,14 @@ __all__ = [
     "Candidate",
     "Curve",
     "Life",
+    "accuracy_bars",
+    "channel_ranges",
+    "error_curve",
     "figure",
     "kept_weights",
     "layer_bars",
     "layer_costs",
+    "level_histogram",
     "lives",
     "memory_map",
     "pareto_front",
