@@ -18,24 +18,23 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F
 
 from tinykit import data
 from tinykit.compress import Quantize, compress
-from tinykit.data.types import Dataset
-from tinykit.nn.train import accuracy, default_epochs, fit, tensors
+from tinykit.nn.train import accuracy, default_epochs, fit
 from tinykit.nn.weights import load_weights, save_weights
 from tinykit.nn.zoo import ds_cnn
 from tinykit.quant.fold import folded, plain_layers
-from tinykit.quant.mixed import WIDTHS, Sizes, allocate, layer_bytes, sensitivity
-from tinykit.quant.prepare import prepare
+from tinykit.quant.mixed import WIDTHS, Sizes, allocate, joint_cost, layer_bytes, sensitivity
 from tinykit.quant.ptq import ptq
-from tinykit.quant.ptq.record import plain_activations
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tinykit.data.types import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +132,7 @@ def row(
         **plan,
         "bytes": sum(sizes[n][b] for n, b in bits.items()),
         "sum": round(sum(costs[n][b] for n, b in bits.items()), 6),
-        "joint": round(joint_cost(model, digits, bits), 6),
+        "joint": round(joint_cost(model, digits, bits, examples=EXAMPLES), 6),
         "ptq": round(accuracy(untrained(model, digits, bits), digits.test.x, digits.test.y), 6),
     }
     if (plan.get("average"), plan["method"]) in TRAINED:
@@ -180,20 +179,6 @@ def by_chance(sizes: Sizes, budget: int, rng: np.random.Generator) -> dict[str, 
         left -= dearer(name)
         bits[name] += 1
     return bits
-
-
-@torch.no_grad()
-def joint_cost(model: nn.Module, digits: Dataset, bits: Mapping[str, int]) -> float:
-    """By how much the loss rises with all layers at these bits together, in nats an example.
-
-    Measured as each layer's sensitivity is: on the same images, activations not rounded.
-    """
-    part = digits.train.take(EXAMPLES)
-    x, y = tensors(part.x, part.y)
-    small = prepare(model, weights="clipped", bits_of=bits)
-    with plain_activations(small):
-        rounded = F.cross_entropy(small(x), y)
-    return float(rounded - F.cross_entropy(model(x), y))
 
 
 def _layers(model: nn.Module) -> dict[str, Any]:
