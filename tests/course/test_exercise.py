@@ -131,3 +131,14 @@ def test_words_of_two_channels_are_explained(attempt: Any, part: str) -> None:
     report = check("pack_pairs", attempt)
     assert not report.passed
     assert part in report.explanation
+
+
+def test_the_ternary_step_is_the_kits_own() -> None:
+    import torch
+
+    from tinykit.compress.csteps import ScaledTernary
+
+    exercise = load_exercise("ternary_step")
+    for (w,) in exercise.cases:
+        found = ScaledTernary()(torch.from_numpy(w).float()).decompress().numpy()
+        assert exercise.solve(w) == pytest.approx(found, abs=1e-5)
