@@ -73,7 +73,9 @@ def explorer() -> Combine:
 def all_settings(explorer: Combine) -> list[dict[str, Any]]:
     names = [c.name for c in explorer.controls]
     values = [c.values for c in explorer.controls]  # type: ignore[union-attr]
-    return [dict(zip(names, v, strict=True)) for v in itertools.product(*values)]
+    found = [dict(zip(names, v, strict=True)) for v in itertools.product(*values)]
+    # the other networks know no sums
+    return [s for s in found if s["network"] == "digits" or s["keep"] == s["levels"] == 0]
 
 
 def test_every_position_of_the_knobs_has_figures_and_words(explorer: Combine) -> None:

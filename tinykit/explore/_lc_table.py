@@ -8,8 +8,8 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from importlib.resources import files
 from statistics import fmean
 from typing import Any
@@ -51,7 +51,7 @@ class Result:
     parts: tuple[tuple[int, str, float], ...] = ()
     ranks: tuple[tuple[int, ...], ...] = ()
 
-    @property
+    @cached_property
     def error(self) -> float:
         return fmean(self.errors)
 
@@ -67,6 +67,7 @@ class Table:
 
     about: Mapping[str, Any]
     rows: Mapping[tuple[str, str], Mapping[int, Result]]
+    _means: dict[tuple[str, str], Result] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -87,7 +88,9 @@ class Table:
         """
         found = self.rows.get((scheme, method), {})
         if seed is None and found:
-            return _mean(tuple(found.values()))
+            if (scheme, method) not in self._means:
+                self._means[scheme, method] = _mean(tuple(found.values()))
+            return self._means[scheme, method]
         if seed is None or seed not in found:
             raise TableError(
                 f"the table of {self.about['data']} has no {scheme!r} by {method!r}"

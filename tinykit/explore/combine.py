@@ -7,6 +7,7 @@ looks up, nothing is trained when it is turned.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tinykit.explore import _lc_table
@@ -212,6 +213,7 @@ def _net(table: Table) -> str:
     return str(table.about["network"]).replace("mlp: ", "MLP ")
 
 
+@lru_cache(maxsize=4096)
 def _point(result: Result) -> Point:
     method = METHODS.get(result.method, "")
     what = f"{result.scheme}, {method}" if method else "not compressed, float32"
