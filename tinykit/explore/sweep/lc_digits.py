@@ -127,8 +127,9 @@ def methods(
     started = time.monotonic()
     what = term(*key)
     scheme = replace(settings(what), what=tasks(model, digits, what))
-    algorithm = scheme.algorithm(model, digits, seed)
-    algorithm.score = lambda net: accuracy(net, digits.test.x, digits.test.y)
+    algorithm = scheme.algorithm(
+        model, digits, seed, lambda net: accuracy(net, digits.test.x, digits.test.y)
+    )
     direct = algorithm.result()
     by_lc = algorithm.run(progress=False)
     by_training = retrain(
