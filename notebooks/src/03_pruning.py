@@ -160,9 +160,9 @@ for name, schedule in schedules.items():
 
 # %% [markdown]
 # **What does the chip see?** A weight that is zero is a number like any other: it is stored, loaded and multiplied. Only
-# *structure* can change that. *N:M* keeps N of every M neighbours, for hardware that skips the others; *blocks* and
-# *patterns* put zeros where a kernel written for them could. tinykit's engine has no such kernels, nor has
-# TFLite Micro. What every runtime understands is a smaller dense network: *channels*. Both networks here have
+# *structure* can change that. *N:M* keeps N of every M neighbours, for hardware that skips the others (2:4 on GPUs: Mishra et al.,
+# 2021, arXiv:2104.08378); *blocks* and *patterns* put zeros where a kernel written for them could skip them. tinykit's
+# engine has no such kernels. What every runtime understands is a smaller dense network: *channels*. Both networks here have
 # lost nine of ten parameters; they run as int8 on an emulated Cortex-M4.
 
 # %%

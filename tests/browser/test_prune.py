@@ -42,6 +42,7 @@ def test_ratios_by_layer_from_the_keyboard(prune_page: Watched) -> None:
     prune_page.wait_for_turn(5)
     assert prune_page.alert() == ""
     assert page.locator(".noUi-handle:visible").count() == 4 + 1
+    assert page.get_by_text("Layer 4", exact=True).is_visible()
     assert prune_page.errors == []
     assert prune_page.outside == []
 

@@ -143,3 +143,14 @@ def test_lamp_scores_are_those_that_the_kit_prunes_by(shape: tuple[int, ...]) ->
     values = {"w": torch.from_numpy(w)}
     scores = Lamp().score(lambda _: values["w"].reshape(-1, 1), context)
     assert np.allclose(load_exercise("lamp_scores").solve(w).ravel(), scores.numpy(), atol=1e-12)
+
+
+def test_the_ternary_step_is_the_kits_own() -> None:
+    import torch
+
+    from tinykit.compress.csteps import ScaledTernary
+
+    exercise = load_exercise("ternary_step")
+    for (w,) in exercise.cases:
+        found = ScaledTernary()(torch.from_numpy(w).float()).decompress().numpy()
+        assert exercise.solve(w) == pytest.approx(found, abs=1e-5)

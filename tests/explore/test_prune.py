@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 from importlib.resources import files
 from typing import Any
 
@@ -153,6 +154,9 @@ def test_only_knobs_that_do_something_are_shown(explorer: Prune) -> None:
     assert shown(how="hand") == [f"ratio{i}" for i in range(5)]
     assert shown(how="hand", structure="channel") == [f"ratio{i}" for i in range(4)]
     assert shown(structure="2:4") == []
+    tied = explorer.settings({"network": "resnet8", "structure": "channel", "how": "hand"})
+    explorer.compute(tied)
+    assert explorer.labels(tied)["ratio0"] == "Layers 1+3", "their outputs are added"
     for name in explorer.networks:
         assert len(explorer.compute({"network": name}).layers) <= LAYERS
     # a knob that is not shown changes nothing
@@ -183,6 +187,13 @@ def test_a_scan_that_nobody_waits_for_stops() -> None:
     with pytest.raises(Cancelled):
         explorer.compute({}, tick)
     assert not explorer.instant(explorer.settings({}))
+
+
+def test_without_torch_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tinykit.compress.workbench", None)
+    view = Prune().view()
+    view.join()
+    assert "pip install torch" in view.figures.status["error"]
 
 
 def test_what_makes_no_sense_is_told_in_words(explorer: Prune) -> None:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 
 from tests.explore.test_explorer import Doubling
-from tinykit.explore.explorer import Settings
+from tinykit.explore.explorer import Settings, Tick, quiet
 from tinykit.explore.figure_view import FigureView, plain, plotly_js
 from tinykit.explore.view import ExplorerView
 
@@ -40,11 +40,19 @@ def test_a_knob_moves_figures_and_readout_together(view: ExplorerView) -> None:
 
 
 class Renaming(Doubling):
-    """Calls its number otherwise when there are many, and hides a knob when there is one."""
+    """Calls its number otherwise when there are many, and hides a knob when there is one; knows
+    what it is called only once it was computed."""
 
     name = "renaming"
+    known = False
+
+    def compute(self, settings: Settings, tick: Tick = quiet) -> int:
+        self.known = True
+        return super().compute(settings, tick)
 
     def labels(self, settings: Settings) -> Mapping[str, str | None]:
+        if not self.known:
+            return {}
         if settings["number"] == 1:
             return {"slow": None}
         return {"number": "Many"}

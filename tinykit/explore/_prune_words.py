@@ -59,8 +59,8 @@ def size_rows(result: Pruned) -> list[Row]:
             f"{file:,} B",
             False,
         ),
-        Row("on a chip", stored / bench.parameters, f"{stored:,} parameters", True),
-        Row("MACs on a chip", trial.macs / bench.macs, f"{trial.macs:,} MACs", True),
+        Row("stored on chip", stored / bench.parameters, f"{stored:,} parameters", True),
+        Row("MACs on chip", trial.macs / bench.macs, f"{trial.macs:,}", True),
     ]
 
 
@@ -104,8 +104,8 @@ def _smaller(result: Pruned) -> str:
             f"of {bench.macs:,} (counted)."
         )
     return (
-        f"{STRUCTURES[result.structure].capitalize()} become zeros in place: a runtime for "
-        f"microcontrollers stores and multiplies them as before, {bench.macs:,} "
+        f"{STRUCTURES[result.structure].capitalize()} become zeros in place: a runtime that "
+        f"does not look for zeros stores and multiplies them as before, {bench.macs:,} "
         "multiply-accumulates (MACs). Only a file that leaves them out is smaller: "
         f"{file_bytes(result):,} B with a bitmap, {4 * bench.parameters:,} B without (float32, "
         "counted)."

@@ -126,12 +126,14 @@ class Explorer(ABC, Generic[R]):
     ----------
     name : short and unique; file names, URLs and `tinykit app NAME` use it
     title, summary : for people
+    needs : packages, beside those that all explorers need, that it cannot do without
     controls : the knobs, in the order in which they are shown
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod

@@ -17,6 +17,7 @@ import numpy as np
 from tinykit.explore._prune_networks import Network, group_title, shipped, titles
 from tinykit.explore._prune_words import HOWS, STRUCTURES, python, size_rows, words
 from tinykit.explore.explorer import Choice, Control, Explorer, Settings, Tick, quiet
+from tinykit.graph.errors import MissingToolError
 from tinykit.plots import Curve, kept_weights, sensitivity_curves, shares, weight_histogram
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Prune(Explorer[Pruned]):
     name = "prune"
     title = "Prune"
     summary = "Which weights a network can lose, and what gets smaller when they go"
+    needs = ("torch",)
 
     def __init__(self) -> None:
         self.networks = shipped()
@@ -170,7 +172,8 @@ class Prune(Explorer[Pruned]):
             wanted[f"ratio{number}"] = None
             if how == "hand" and known and number < len(parts):
                 makers = known.bench.together[parts[number]]
-                wanted[f"ratio{number}"] = group_title(makers, kinds).split(",")[0]
+                which = group_title(makers, kinds).split(" ")[0]
+                wanted[f"ratio{number}"] = f"Layer{'s' * (len(makers) > 1)} {which}"
         return wanted
 
     # -- compute --------------------------------------------------------------------------------
@@ -215,13 +218,19 @@ class Prune(Explorer[Pruned]):
         )
 
     def _bench(self, settings: Settings, tick: Tick) -> _Bench:
-        from tinykit.compress.workbench import Workbench
-
         key = self._key(settings)
         with self._lock:
             known = self._benches.get(key)
         if known is not None:
             return known
+        try:
+            from tinykit.compress.workbench import Workbench
+        except ModuleNotFoundError as error:
+            raise MissingToolError(
+                f"this app runs networks in torch, and {error.name} is not installed here: pip "
+                "install torch torch-pruning (public demo servers leave it out; the other apps do "
+                "without it)"
+            ) from None
         name, structure, criterion = key
         tick(0.0, "starting")
         model = self.networks[name].build(self.data)

@@ -116,6 +116,7 @@ class Quantize(Explorer[Quantized]):
     name = "quantize"
     title = "Quantize"
     summary = "Bits, scales and ranges of a network's numbers, their errors, and its accuracy"
+    needs = ("torch",)
 
     def __init__(self) -> None:
         self.titles = {name: network.title for name, network in NETWORKS.items()}

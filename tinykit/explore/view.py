@@ -97,6 +97,7 @@ class ExplorerView(widgets.VBox):
         figures, text, panels = result
         self.figures.show(figures, text, turn, panels)
         explorer, settings = self.explorer, self.settings
+        self._label(settings)  # what was computed may be what names come from
         if type(explorer).prepare is not Explorer.prepare:
             self._turns.prepare(lambda tick: explorer.prepare(settings, tick))
 

@@ -176,6 +176,29 @@ def sensitivity(
     return found
 
 
+@torch.no_grad()
+def joint_cost(
+    model: nn.Module,
+    data: Dataset,
+    bits: Mapping[str, int],
+    *,
+    weights: Kind = "clipped",
+    examples: int = 512,
+) -> float:
+    """By how much the loss rises with all layers at these bits together, in nats an example.
+
+    Measured as each layer's `sensitivity` is, which need not add up to it.
+    """
+    from tinykit.nn.train import tensors
+
+    part = data.train.take(examples)
+    x, y = tensors(part.x, part.y)
+    small = prepare(model, weights=weights, bits_of=bits)
+    with plain_activations(small):
+        rounded = F.cross_entropy(small(x), y)
+    return float(rounded - F.cross_entropy(model(x), y))
+
+
 def allocate(costs: Costs, sizes: Sizes, budget: int) -> dict[str, int]:
     """The bits of each layer with the least sum of costs whose sizes add up to `budget` at most.
 

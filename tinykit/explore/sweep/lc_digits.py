@@ -3,8 +3,8 @@
 Every sum of single weights (a share of each layer), low rank and a codebook is applied to the same
 trained network in three ways: directly (the C step of the trained weights), directly and then
 retrained in its own numbers, and by the LC algorithm; the latter two make the same number of passes
-over the data. Errors are those of the test split at w = Δ(Θ), bytes those of a file that reads back.
-The settings of both were chosen on the validation split, for four of the sums.
+over the data. Errors are those of the test split at w = Δ(Θ), bytes those of a file that reads
+back. The settings of both were chosen on the validation split, for four of the sums.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import logging
 import platform
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinykit import data
+from tinykit.compress.csteps.additive import Additive
 from tinykit.compress.csteps.theta import Sum, Theta
 from tinykit.compress.encoded.thetas import Context, theta_bytes
 from tinykit.compress.lc.retrain import retrain
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tinykit.compress.lc.compressed import Compressed
+    from tinykit.compress.lc.task import Task
     from tinykit.data.types import Dataset
 
 log = logging.getLogger(__name__)
@@ -40,11 +43,14 @@ FORMAT = 1
 SEEDS = (0, 1, 2)
 #: LeNet300 at a fifth of its width: 64-60-20-10
 WIDTH, EPOCHS = 0.2, 40
+NETWORK = "mlp: 64-60-20-10"
 #: peak learning rate (Adam) of retraining
 RETRAIN_LR = 1e-2
+#: how often each term of a sum has its turn in a C step, which starts from the step before
+SWEEPS = 4
 #: the knobs; 0 is "this term is left out"
 KEEPS = (0.0, 0.01, 0.03, 0.1)
-RANKS = (0, 1, 2, 4, 8)
+RANKS = (0, 1, 2, 4)
 LEVELS = (0, 2, 4, 8)
 METHODS = ("direct", "retrained", "lc")
 #: names of the terms, in the order in which they are added
@@ -66,6 +72,16 @@ def term(keep: float, rank: int, levels: int) -> Term:
 def settings(what: Term) -> LC:
     """How LC runs `what` here."""
     return LC(what, steps=20, epochs=2, mu=1e-3, growth=1.5, lr=0.1, decay=0.97)
+
+
+def tasks(model: nn.Module, digits: Dataset, what: Term) -> list[Task]:
+    """What `settings` compresses, with `SWEEPS` in each C step of a sum."""
+    return [
+        replace(task, step=replace(task.step, sweeps=SWEEPS))
+        if isinstance(task.step, Additive)
+        else task
+        for task in settings(what).tasks(model, digits)
+    ]
 
 
 def grid() -> list[tuple[float, int, int]]:
@@ -99,7 +115,8 @@ def run(work: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
             if key not in done:
                 known += methods(key, model, digits, seed)
                 path.write_text(json.dumps(known))
-        rows += known
+        order = {key: n for n, key in enumerate([(0.0, 0, 0), *grid()])}
+        rows += sorted(known, key=lambda row: order[_key(row)])
     return {"format": FORMAT, "about": _about(digits, seeds), "rows": rows}
 
 
@@ -108,9 +125,11 @@ def methods(
 ) -> list[dict[str, Any]]:
     """The rows of one sum and seed: directly, retrained, LC."""
     started = time.monotonic()
-    scheme = settings(term(*key))
-    algorithm = scheme.algorithm(model, digits, seed)
-    algorithm.score = lambda net: accuracy(net, digits.test.x, digits.test.y)
+    what = term(*key)
+    scheme = replace(settings(what), what=tasks(model, digits, what))
+    algorithm = scheme.algorithm(
+        model, digits, seed, lambda net: accuracy(net, digits.test.x, digits.test.y)
+    )
     direct = algorithm.result()
     by_lc = algorithm.run(progress=False)
     by_training = retrain(
@@ -163,13 +182,13 @@ def _about(digits: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
     scheme = settings(Codebook(2))
     sgd = scheme.l_step(digits)
     passes = sum(sgd.passes(n) for n in range(scheme.steps))
-    one, two = round(300 * WIDTH), round(100 * WIDTH)
     return {
         "made_by": "python -m tinykit.explore.sweep lc_digits",
         "data": "digits",
         "test_examples": len(digits.test),
-        "network": f"mlp: 64-{one}-{two}-10",
+        "network": NETWORK,
         "seeds": list(seeds),
+        "knobs": {"keep": KEEPS, "rank": RANKS, "levels": LEVELS},
         "training": (
             f"float: {EPOCHS} epochs; LC: {scheme.steps} steps, {passes} epochs in all; "
             f"retraining: {passes} epochs"
