@@ -68,7 +68,7 @@ def run() -> list[Figure]:
         with serving_notebook(write_notebook("quantize", Path(folder))) as address:
             seen = watched_page(browser)
             open_app(seen, address)
-            quantize = measure(seen)
+            quantize = measure(seen, slider=1)
             outside += len(seen.outside)
             seen.page.close()
         with serving_notebook(write_notebook("combine", Path(folder))) as address:
@@ -87,7 +87,7 @@ def run() -> list[Figure]:
         # the test images go through the network that is cut, at every turn
         at_most("the same in Prune, p95", round(pruned.p95, 1), "ms", 100),
         at_most("the same in Prune, its slowest network, p95", round(largest.p95, 1), "ms", 100),
-        # another layer's figures, and the network run on its test images
+        # bits of all layers: everything is quantized again, and run on the test images
         at_most("the same in Quantize, p95", round(quantize.p95, 1), "ms", 100),
         at_most("the same in Combine, p95", round(sums.p95, 1), "ms", 100),
         at_most("requests outside the machine", outside, "requests", 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tinykit as tk
+from tinykit.explore._quantize_figures import OBSERVERS, marks
 from tinykit.explore._quantize_words import obstacles
-from tinykit.explore.quantize import ALL, FLOAT, NETWORKS, OBSERVERS, Quantize, Quantized, study
-from tinykit.graph.errors import TinykitError
+from tinykit.explore.quantize import ALL, FLOAT, NETWORKS, Quantize, Quantized, study
+from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.quant.exportable import exportable
 from tinykit.quant.prepare import calibrated, prepare
 from tinykit.quant.quantizer import Grid
@@ -94,8 +96,6 @@ def test_figures_show_the_numbers() -> None:
 
 def test_every_observer_lands_where_the_curve_is() -> None:
     """One scale: the least squares are least, and min-max clips nothing."""
-    from tinykit.explore.quantize import marks
-
     for what in ("weights", "activations"):
         result = turn(what=what, symmetric=what == "weights")
         found = marks(result)
@@ -152,6 +152,14 @@ def test_what_tflite_can_hold_is_what_the_exporter_says(
     except TinykitError:
         held = False
     assert held == (obstacles(result) == [])
+
+
+def test_without_torch_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinykit.explore.quantize._studies", {})
+    monkeypatch.setitem(sys.modules, "tinykit.quant.study", None)
+    assert not EXPLORER.instant(EXPLORER.settings())
+    with pytest.raises(MissingToolError, match="pip install torch"):
+        turn()
 
 
 def test_words_say_what_does_nothing() -> None:

@@ -12,9 +12,10 @@ from hypothesis.extra import numpy as hnp
 import tinykit as tk
 from tinykit.graph.errors import TinykitError
 from tinykit.nn.train import tensors
+from tinykit.quant.levels import least_squares_ranges
 from tinykit.quant.prepare import prepare
 from tinykit.quant.quantizers.uniform import Uniform
-from tinykit.quant.study import Format, Study, _least_squares
+from tinykit.quant.study import Format, Study
 
 FLOAT8 = Format(8, "tensor", symmetric=False)
 
@@ -146,7 +147,7 @@ def test_clipping_falls_and_rounding_grows_with_the_range(study: Study) -> None:
 )
 def test_least_squares_beats_every_share(rows: np.ndarray, bits: int, symmetric: bool) -> None:
     count = 2**bits - symmetric
-    low, high = _least_squares(rows, count, symmetric)
+    low, high = least_squares_ranges(rows, count, symmetric)
 
     def error(row: np.ndarray, a: float, b: float) -> float:
         step = (b - a) / (count - 1)
