@@ -259,9 +259,10 @@ print(f"\nof {len(gains)} sums, LC is better than retraining by half a point or 
 print(f"worse by as much in {worse}, and within half a point in {len(gains) - better - worse}")
 
 # %% [markdown]
-# LC gains where few weights are kept and nothing else helps: *which* they are is its choice. A low rank has no
-# codes or places that retraining would have to hold, and both train the same numbers: retraining is as good or better. Sums of many
-# numbers lose nothing by either, and there direct compression may do. Retraining is also cheaper: it needs no C steps.
+# LC gains where weights are kept and no levels help them: *which* they are is its choice. A low rank has no
+# codes or places that retraining would have to hold, and both train the same numbers: they come to about the same, or retraining to
+# better. Sums of many numbers lose little by any method, and direct compression may do. Retraining is also cheaper: it
+# needs no C steps.
 #
 # **A larger network.** LeNet300 on MNIST, from a table that took hours to make, beside what the authors of the method publish
 # for it (arXiv:2005.07786). Their network starts from another error than ours, so compare what compression adds.
