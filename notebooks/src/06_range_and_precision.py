@@ -310,3 +310,4 @@ except NotImplementedError:
 # - One scale for each output channel needs no wide range where a channel's weights are small. How much of the trade-off is left?
 # - `python -m tinykit.explore.sweep range_precision` makes the table again; its settings are at the top of
 #   `tinykit/explore/sweep/range_precision.py`.
+# - [Mixed precision](07_mixed_precision.ipynb) asks which layers deserve the bits.

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from tinykit.course import BitsExplorer, RangeExplorer, table
+from tinykit.course.bits import MixedTable
 from tinykit.course.ranges import RangeTable
 from tinykit.graph.errors import TinykitError
 
@@ -85,6 +86,16 @@ def test_the_choice_is_the_best_there_is() -> None:
 def test_layers_that_do_not_match_are_refused() -> None:
     with pytest.raises(TinykitError, match="same layers"):
         BitsExplorer(COSTS, SIZES, {"a": 80})
+
+
+def test_the_mixed_table_answers_by_method_and_column() -> None:
+    shipped = MixedTable()
+    seeds = len(shipped.about["seeds"])
+    assert len(shipped.found(2.5, "mixed", "ptq")) == seeds
+    assert len(shipped.found(2.5, "mixed", "qat")) == seeds
+    assert shipped.found(2.5, "uniform", "ptq") == []
+    assert len(shipped.found(2.5, "random", "ptq")) == 5 * seeds
+    assert len(shipped.stored(0.5)) == seeds
 
 
 def test_a_table_that_does_not_ship_is_named() -> None:
