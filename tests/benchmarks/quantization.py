@@ -1,10 +1,8 @@
-"""Fashion-MNIST, two networks: accuracy lost by int8 without training and by int4 with it; mixed
-precision against the same number of bits for every layer, at the same bytes.
+"""Fashion-MNIST, two networks: accuracy lost by int8 without training, by int4 with and without.
 
-Accuracies of integer networks are those of their graphs, which TFLite Micro computes bit for bit
-(tests/quant); mixed widths of less than 8 bits that no graph packs are evaluated in torch. Float
+Accuracies are those of the graphs, which TFLite Micro computes bit for bit (tests/quant). Float
 networks are trained once and kept (`_trained`). TINYKIT_BENCH_SEEDS and TINYKIT_BENCH_MODELS take
-less of it.
+less of it. Mixed precision: `mixed_precision`.
 """
 
 from __future__ import annotations
@@ -19,15 +17,11 @@ import tinykit as tk
 from tests.benchmarks import Figure, at_most, plain
 from tests.benchmarks._trained import MODELS, trained
 from tinykit.data import Dataset
-from tinykit.quant import mixed_precision, ptq
-from tinykit.quant.fold import folded, plain_layers
-from tinykit.quant.mixed import model_bytes
+from tinykit.quant import ptq
 
 SEEDS = int(os.environ.get("TINYKIT_BENCH_SEEDS", "3"))
 CHOSEN = os.environ.get("TINYKIT_BENCH_MODELS", ",".join(MODELS)).split(",")
 QAT_EPOCHS = 2
-#: every layer at so many bits; mixed precision then gets the same bytes
-UNIFORM = (2, 3, 4)
 log = logging.getLogger(__name__)
 
 
@@ -60,14 +54,6 @@ def run() -> list[Figure]:
                 1.5,
             ),
         ]
-        for bits in UNIFORM:
-            gains = [f[f"mixed {bits}"] - f[f"uniform {bits}"] for f in found]
-            figures += [
-                plain(f"{say} {bits} bits everywhere", means[f"uniform {bits}"], "%"),
-                plain(f"{say} mixed at those bytes", means[f"mixed {bits}"], "%"),
-                plain(f"{name}: seeds where mixed is better", sum(g > 0 for g in gains), "seeds"),
-                plain(f"{name}: least gain by mixing at {bits} bits' bytes", min(gains), "pp"),
-            ]
     return figures
 
 
@@ -77,8 +63,8 @@ def _seed(name: str, data: Dataset, seed: int) -> dict[str, float]:
     found = {"float": _percent(model, data)}
     log.info("%s seed %d: float %.2f", name, seed, found["float"])
 
-    def note(key: str, made: nn.Module, graph: bool = True) -> None:
-        found[key] = _percent(tk.to_graph(made) if graph else made, data)
+    def note(key: str, made: nn.Module) -> None:
+        found[key] = _percent(tk.to_graph(made), data)
         log.info("%s seed %d: %s %.2f", name, seed, key, found[key])
 
     note("int8", ptq(model, data, 8))
@@ -86,15 +72,6 @@ def _seed(name: str, data: Dataset, seed: int) -> dict[str, float]:
     note("int4 ptq", ptq(model, data, 4, adaround=True))
     qat = tk.Quantize(bits=4, epochs=QAT_EPOCHS)
     note("int4 qat", tk.compress(model, data, qat, seed=seed, progress=False))
-    layers = plain_layers(folded(model))
-    for bits in UNIFORM:
-        same = dict.fromkeys(layers, bits)
-        budget = model_bytes(model, same, "packed")
-        plan = mixed_precision(model, data, budget, storage="packed", metric="kl", examples=1024)
-        assert plan.bytes <= budget
-        log.info("%s seed %d: %s of %d bytes %s", name, seed, plan.bytes, budget, plan.bits)
-        note(f"uniform {bits}", ptq(model, data, bits_of=same), graph=False)
-        note(f"mixed {bits}", ptq(model, data, bits_of=plan.bits), graph=False)
     return found
 
 

@@ -55,7 +55,8 @@ def raw_mnist() -> dict[str, Any]:
     ):
         rows.append(
             {"scheme": scheme, "method": method, "seed": seed, "error": 2.0 + n,
-             "bytes": 30_000 + n, "gap": 0.1, "numbers": 6, "ranks": [5, 4] if scheme == "rank selection" else [],
+             "bytes": 30_000 + n, "gap": 0.1, "numbers": 6,
+             "ranks": [5, 4] if scheme == "rank selection" else [],
              "history": [[0, 0.5, 40.0], [0.001, 0.2, 2.5]]}
         )  # fmt: skip
     about = {

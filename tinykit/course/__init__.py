@@ -4,33 +4,44 @@
 ``python -m tinykit.course build`` makes the notebooks of every lesson from its source.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from tinykit.course.exercise import CheckFailed, Exercise, Mistake, Report, check
 from tinykit.course.prediction import Comparison, Prediction, predict
-from tinykit.course.shipped import shipped
+from tinykit.course.shipped import shipped, table
 
 if TYPE_CHECKING:
+    from tinykit.course.bits import BitsExplorer
     from tinykit.course.profiles import LayerExplorer
+    from tinykit.course.ranges import RangeExplorer
 
 __all__ = [
+    "BitsExplorer",
     "CheckFailed",
     "Comparison",
     "Exercise",
     "LayerExplorer",
     "Mistake",
     "Prediction",
+    "RangeExplorer",
     "Report",
     "check",
     "predict",
     "shipped",
+    "table",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # It draws figures; the generator and the self-checks do without.
-    if name == "LayerExplorer":
-        from tinykit.course.profiles import LayerExplorer
+#: they draw figures; the generator and the self-checks do without
+_EXPLORERS = {
+    "BitsExplorer": "tinykit.course.bits",
+    "LayerExplorer": "tinykit.course.profiles",
+    "RangeExplorer": "tinykit.course.ranges",
+}
 
-        return LayerExplorer
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPLORERS:
+        return getattr(importlib.import_module(_EXPLORERS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

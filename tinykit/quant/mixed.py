@@ -64,6 +64,7 @@ def mixed_precision(
     metric: str = "loss",
     weights: Kind = "clipped",
     examples: int = 512,
+    measured: Costs | None = None,
 ) -> MixedPlan:
     """The bits of each layer that cost least within `budget` bytes of weights and biases.
 
@@ -79,6 +80,8 @@ def mixed_precision(
         needs no labels), both in nats per example
     weights : kind of quantizer that sensitivities are measured with
     examples : images that they are measured on
+    measured : sensitivities from before (`MixedPlan.sensitivity`), for another budget; `metric`,
+        `weights` and `examples` are then not looked at
 
     Raises
     ------
@@ -93,7 +96,9 @@ def mixed_precision(
         for name, layer in plain_layers(folded(model)).items()
     }
     _affordable(sizes, budget)
-    costs = sensitivity(model, data, widths, metric=metric, weights=weights, examples=examples)
+    costs = measured
+    if costs is None:
+        costs = sensitivity(model, data, widths, metric=metric, weights=weights, examples=examples)
     bits = allocate(costs, sizes, budget)
     return MixedPlan(
         bits,
@@ -169,6 +174,29 @@ def sensitivity(
                 found[name][bits] = worse(logits())
             layer.quantizer = off
     return found
+
+
+@torch.no_grad()
+def joint_cost(
+    model: nn.Module,
+    data: Dataset,
+    bits: Mapping[str, int],
+    *,
+    weights: Kind = "clipped",
+    examples: int = 512,
+) -> float:
+    """By how much the loss rises with all layers at these bits together, in nats an example.
+
+    Measured as each layer's `sensitivity` is, which need not add up to it.
+    """
+    from tinykit.nn.train import tensors
+
+    part = data.train.take(examples)
+    x, y = tensors(part.x, part.y)
+    small = prepare(model, weights=weights, bits_of=bits)
+    with plain_activations(small):
+        rounded = F.cross_entropy(small(x), y)
+    return float(rounded - F.cross_entropy(model(x), y))
 
 
 def allocate(costs: Costs, sizes: Sizes, budget: int) -> dict[str, int]:

@@ -55,7 +55,9 @@ def main(argv: list[str] | None = None) -> int:
         # no time stamp in the gzip header: the same table is the same file
         (args.out / f"{name}.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
         if hasattr(module, "SAMPLE"):
-            shutil.copyfile(work / f"{module.SAMPLE}.tflite", args.out / f"{name}.tflite")
+            for made in work.glob(f"{module.SAMPLE}.*"):
+                if made.suffix in (".tflite", ".npz"):
+                    shutil.copyfile(made, args.out / f"{name}{made.suffix}")
     return 0
 
 
