@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
             table = make(work, tuple(args.seeds or module.SEEDS))
         except TinykitError as error:
             # a table whose data is not to be had does not keep the others from being made
-            print(f"{name}: {error}", file=sys.stderr)
+            sys.stderr.write(f"{name}: {error}\n")
             failed = True
             continue
         text = json.dumps(table, separators=(",", ":"), sort_keys=True).encode()
