@@ -18,7 +18,7 @@ from tinykit.explore import app
 def main(folder: Path, config: Path) -> None:
     place = folder / "app"
     place.mkdir(parents=True, exist_ok=True)
-    for name in explore.names():
+    for name in explore.available():
         app.write_notebook(name, place)
     settings = {
         "VoilaConfiguration": {"template": "tinykit", "extension_allowlist": app._EXTENSIONS},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -21,7 +22,7 @@ def blocks(readme: str, language: str) -> list[str]:
 
 
 def test_api_block_runs_as_written(readme: str, tmp_path: Path) -> None:
-    (block,) = blocks(readme, "python")
+    block = blocks(readme, "python")[0]
     lines = block.rstrip().splitlines()
     assert lines[-1].startswith("tk.profile(")
     lines[-1] = f"print({lines[-1].split('#')[0].strip()})"
@@ -40,6 +41,32 @@ def test_api_block_runs_as_written(readme: str, tmp_path: Path) -> None:
     assert "stm32f446" in run.stdout
     accuracy = float(run.stdout.split("test accuracy")[1])
     assert accuracy > 0.9
+
+
+def test_every_scheme_of_the_compression_block_runs(readme: str, tmp_path: Path) -> None:
+    block = blocks(readme, "python")[1]
+    assert block.count("tk.compress(") == 6
+    lines = [
+        "import tinykit as tk",
+        "data = tk.data.load('digits').subset(100, 50, 50)",
+        "model = tk.zoo.mlp(data.spec, width=0.2)",
+        "tk.fit(model, data, 20)",
+        block.replace("tk.compress(model", "small = tk.compress(model"),
+    ]
+    run = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:tinykit", "-c", "\n".join(lines)],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def test_the_table_of_the_lc_algorithm_is_the_shipped_one(readme: str, root: Path) -> None:
+    spec = importlib.util.spec_from_file_location("make_readme", root / "docs" / "make_readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    assert made.lc_table() in readme
 
 
 def test_make_targets_exist(readme: str, root: Path) -> None:

@@ -18,6 +18,7 @@ PROMISED: dict[str, tuple[float | None, float | None]] = {
     "two levels a layer": (2.6, 2.56),
     "5 % of the weights": (2.2, 2.18),
     "rank selection": (2.0, 1.90),
+    "rank selection, 4 times the price": (None, None),
     "two levels + 1 %": (None, 2.17),
     "1 % + rank 4 + two levels": (None, None),
 }

@@ -55,6 +55,27 @@ def run() -> list[Figure]:
             seen.page.wait_for_timeout(AHEAD)
             inside = measure(seen)
             outside += len(seen.outside)
+            seen.page.close()
+        with serving_notebook(write_notebook("prune", Path(folder))) as address:
+            seen = watched_page(browser)
+            open_app(seen, address)
+            pruned = measure(seen)
+            seen.page.get_by_role("button", name="ResNet-8").press("Enter")
+            seen.wait_for_turn(seen.turn() + 1)
+            largest = measure(seen)
+            outside += len(seen.outside)
+            seen.page.close()
+        with serving_notebook(write_notebook("quantize", Path(folder))) as address:
+            seen = watched_page(browser)
+            open_app(seen, address)
+            quantize = measure(seen, slider=1)
+            outside += len(seen.outside)
+            seen.page.close()
+        with serving_notebook(write_notebook("combine", Path(folder))) as address:
+            seen = watched_page(browser)
+            open_app(seen, address)
+            sums = measure(seen)
+            outside += len(seen.outside)
     name = "the same on four FigureWidgets"
     return [
         at_most("key press to redrawn figures, p95", round(ours.p95, 1), "ms", 100,
@@ -63,6 +84,12 @@ def run() -> list[Figure]:
               {"name": name, "value": round(theirs.median, 1)}),
         # another layer's figures and code, of programs that are built already
         at_most("the same in Inside the engine, p95", round(inside.p95, 1), "ms", 100),
+        # the test images go through the network that is cut, at every turn
+        at_most("the same in Prune, p95", round(pruned.p95, 1), "ms", 100),
+        at_most("the same in Prune, its slowest network, p95", round(largest.p95, 1), "ms", 100),
+        # bits of all layers: everything is quantized again, and run on the test images
+        at_most("the same in Quantize, p95", round(quantize.p95, 1), "ms", 100),
+        at_most("the same in Combine, p95", round(sums.p95, 1), "ms", 100),
         at_most("requests outside the machine", outside, "requests", 0),
         # the limit is one for a quiet machine: what else ran while it was measured
         plain("load of the machine meanwhile", round(load, 2), "runnable processes a core"),

@@ -61,12 +61,19 @@ class Latency:
 
 
 def measure(
-    seen: Watched, *, presses: int = 80, warm_up: int = 15, peer: bool = False, pause: float = 0.15
+    seen: Watched,
+    *,
+    presses: int = 80,
+    warm_up: int = 15,
+    peer: bool = False,
+    pause: float = 0.15,
+    slider: int = 0,
 ) -> Latency:
-    """Turn the first slider of an opened app back and forth by arrow keys.
+    """Turn a slider of an opened app, the first, back and forth by arrow keys.
 
     Parameters
     ----------
+    slider : its number from 0, another than the first
     presses, warm_up : how many key presses count, and how many come before
     peer : the app is made of Plotly's figure widgets
     pause : seconds between an answer and the next press
@@ -74,7 +81,7 @@ def measure(
     page = seen.page
     page.evaluate(_CLOCK)
     page.evaluate(_PLOTLY if peer else _VIEW)
-    handle = page.locator(".noUi-handle").first
+    handle = page.locator(".noUi-handle").nth(slider)
     handle.focus()
     last = int(float(handle.get_attribute("aria-valuemax") or 0))
     at, step = int(float(handle.get_attribute("aria-valuenow") or 0)), -1

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tinykit.course.exercises
+from tinykit.compress.pruning.criteria import Context, Lamp
 from tinykit.course import CheckFailed, Exercise, Mistake, check
 from tinykit.course.exercise import load_exercise
 from tinykit.graph.errors import TinykitError
@@ -131,3 +133,24 @@ def test_words_of_two_channels_are_explained(attempt: Any, part: str) -> None:
     report = check("pack_pairs", attempt)
     assert not report.passed
     assert part in report.explanation
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 3, 3), (30, 7)])
+def test_lamp_scores_are_those_that_the_kit_prunes_by(shape: tuple[int, ...]) -> None:
+    w = np.random.default_rng(1).normal(size=shape)
+    model = torch.nn.Linear(1, 1)
+    context = Context(model, None, 0)
+    values = {"w": torch.from_numpy(w)}
+    scores = Lamp().score(lambda _: values["w"].reshape(-1, 1), context)
+    assert np.allclose(load_exercise("lamp_scores").solve(w).ravel(), scores.numpy(), atol=1e-12)
+
+
+def test_the_ternary_step_is_the_kits_own() -> None:
+    import torch
+
+    from tinykit.compress.csteps import ScaledTernary
+
+    exercise = load_exercise("ternary_step")
+    for (w,) in exercise.cases:
+        found = ScaledTernary()(torch.from_numpy(w).float()).decompress().numpy()
+        assert exercise.solve(w) == pytest.approx(found, abs=1e-5)

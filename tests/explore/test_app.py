@@ -120,3 +120,19 @@ def test_the_command_serves_until_interrupted(arguments: list[str], ending: sign
         process.kill()
         process.communicate()
     assert app.free_port(port, 1) == port, "nothing is left on the port"
+
+
+def test_without_torch_the_apps_that_need_it_are_left_out_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "torch" else there(name, *a)
+    )
+    left = explore.available()
+    assert "compress-deploy" in left
+    assert set(explore.names()) - set(left) == {"prune", "quantize"}
+    with pytest.raises(MissingToolError, match=r"Prune needs torch.*pip install torch"):
+        explore.load("prune")
+    apps = app.write_index(tmp_path)
+    assert {p.stem for p in apps.glob("*.ipynb")} == set(left)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import logging
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 from tests.explore.test_explorer import Doubling
+from tinykit.explore.explorer import Settings, Tick, quiet
 from tinykit.explore.figure_view import FigureView, plain, plotly_js
 from tinykit.explore.view import ExplorerView
 
@@ -35,6 +37,36 @@ def test_a_knob_moves_figures_and_readout_together(view: ExplorerView) -> None:
     assert view.figures.turn == 2
     assert view.figures.readout == "twice that is 0"
     assert view.figures.figures["value"]["data"][0]["y"] == [0]
+
+
+class Renaming(Doubling):
+    """Calls its number otherwise when there are many, and hides a knob when there is one; knows
+    what it is called only once it was computed."""
+
+    name = "renaming"
+    known = False
+
+    def compute(self, settings: Settings, tick: Tick = quiet) -> int:
+        self.known = True
+        return super().compute(settings, tick)
+
+    def labels(self, settings: Settings) -> Mapping[str, str | None]:
+        if not self.known:
+            return {}
+        if settings["number"] == 1:
+            return {"slow": None}
+        return {"number": "Many"}
+
+
+def test_knobs_are_named_and_shown_by_what_they_do() -> None:
+    view = Renaming().view()
+    number, slow = view.knobs["number"], view.knobs["slow"]
+    assert (number.description, number.layout.display) == ("Number", None)
+    assert slow.layout.display == "none"
+    number.value = 2
+    assert (number.description, slow.layout.display) == ("Many", None)
+    number.value = 1
+    assert (number.description, slow.layout.display) == ("Number", "none")
 
 
 def test_a_mistake_is_told_in_words_and_the_next_knob_clears_it(view: ExplorerView) -> None:

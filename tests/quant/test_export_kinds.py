@@ -208,3 +208,7 @@ def test_more_that_is_refused(model: nn.Module, data: Dataset) -> None:
     broken.mix.weight.data[0] = float("nan")
     with pytest.raises(TinykitError, match=r"layer 'mix': .*NaN"):
         prepare(broken)
+    broken = Odd()
+    broken.out.in_features, broken.out.weight.data = 0, torch.zeros(10, 0)
+    with pytest.raises(TinykitError, match=r"layer 'out': nothing to quantize"):
+        prepare(broken)

@@ -114,6 +114,22 @@ def test_given_weight_scales_are_kept() -> None:
     assert np.array_equal(weights.data, want)
 
 
+def test_full_range() -> None:
+    """The most negative integer is kept where it is asked for; -128 is refused."""
+    w = np.float32([-1.0, 0.5, 0.875]).reshape(1, 1, 1, 3)
+    scale = {1: per_tensor(0.125)}
+    ends = {0: per_tensor(0.1), 2: per_tensor(0.1)}
+    for full, least in (((), -7), ((1,), -8)):
+        graph = lower(conv(w), ends, scale, weight_bits=4, full_range=full)
+        weights = graph.ins(graph.ops[0])[1]
+        assert weights is not None
+        assert weights.data is not None
+        assert weights.data.ravel().tolist() == [least, 4, 7]
+    fine = {1: per_tensor(1 / 128)}
+    with pytest.raises(UnsupportedOpError, match="a weight of -128"):
+        lower(conv(w), ends, fine, weight_bits=8, full_range=(1,))
+
+
 def test_a_bias_that_int32_cannot_hold_raises_the_weights_scale() -> None:
     w = np.full((1, 1, 1, 1), 1e-6, np.float32)
     graph = lower(conv(w, np.float32([1000.0])), {0: per_tensor(0.001), 3: per_tensor(10)})

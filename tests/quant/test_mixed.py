@@ -131,6 +131,9 @@ def test_a_budget_is_met_by_the_graph(trained: nn.Module, data: Dataset) -> None
     plan = mixed_precision(trained, data, budget, examples=128)
     assert least <= plan.bytes <= budget < most
     assert plan.cost == pytest.approx(sum(plan.sensitivity[n][b] for n, b in plan.bits.items()))
+    again = mixed_precision(trained, data, most, measured=plan.sensitivity)
+    assert again.bytes > plan.bytes
+    assert again.cost == sum(min(by.values()) for by in plan.sensitivity.values())
     graph = tk.to_graph(calibrated(prepare(trained, bits_of=plan.bits), data))
     assert bytes_of(graph) == plan.bytes
     small = tk.compress(trained, data, tk.Quantize(method="ptq", mixed=budget))

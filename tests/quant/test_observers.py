@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import entropy
 
 from tinykit.graph import TinykitError
 from tinykit.quant.observers import (
@@ -76,6 +77,53 @@ def test_mse_beats_minmax_and_is_near_the_best() -> None:
     assert found < squared_error(x, x.min(), x.max()) / 1.3
     grid = [squared_error(x, -a, b) for a in np.linspace(3, 5, 8) for b in np.linspace(3, 12, 16)]
     assert found <= min(grid) * 1.05
+
+
+@pytest.mark.parametrize("levels", [7, 15, 31])
+def test_mse_with_few_levels_is_near_the_best_symmetric_range(levels: int) -> None:
+    x = np.random.default_rng(1).standard_t(4, size=50_000).astype(np.float32)
+    o = observer("mse", levels, symmetric=True)
+    o.update(x)
+    low, high = o.range()
+    assert low == -high
+
+    def error(end: float) -> float:
+        step, top = 2 * end / (levels - 1), (levels - 1) // 2
+        return float(((np.clip(np.round(x / step), -top, top) * step - x) ** 2).mean())
+
+    best = min(error(end) for end in np.linspace(0.3, np.abs(x).max(), 400))
+    assert error(high) <= best * 1.1
+    assert error(high) < error(float(np.abs(x).max())) / 2
+
+
+def test_entropy_is_scipys_and_near_the_least() -> None:
+    """Divergences of thresholds by scipy, from the same histogram."""
+    x = np.append(np.random.default_rng(0).laplace(size=100_000), 40.0)
+    o = observer("kl", 31, symmetric=True)
+    o.update(x.astype(np.float32))
+    assert isinstance(o, Histogram)
+    centres, counts = o.centres(), o.counts
+
+    def divergence(end: float) -> float:
+        p = counts.astype(np.float64)
+        inside = np.abs(centres) <= end
+        p[np.flatnonzero(inside & (p > 0))[[0, -1]]] += (
+            counts[centres < -end].sum(),
+            counts[centres > end].sum(),
+        )
+        level = np.round(centres / (2 * end / 30))
+        q = np.zeros_like(p)
+        for k in np.unique(level[inside]):
+            there = inside & (level == k) & (counts > 0)
+            if there.any():
+                q[there] = counts[there].sum() / there.sum()
+        keep = inside & (counts > 0)
+        return float(entropy(p[keep], q[keep]))
+
+    found = divergence(o.range()[1])
+    every = [divergence(end) for end in np.linspace(1, 40, 100)]
+    assert found <= min(every) * 1.1
+    assert o.range()[1] < 20
 
 
 @pytest.mark.parametrize("name", OBSERVERS)

@@ -1,6 +1,7 @@
 """What was trained is what is exported: integers equal, outputs within a few steps."""
 
 import copy
+import io
 from collections.abc import Callable
 
 import numpy as np
@@ -159,6 +160,16 @@ def test_the_model_is_left_alone(trained: nn.Module, data: Dataset) -> None:
     before = copy.deepcopy(trained.state_dict())
     tk.compress(trained, data.subset(64), tk.Quantize(epochs=1))
     assert all(torch.equal(before[k], v) for k, v in trained.state_dict().items())
+
+
+def test_a_prepared_module_can_be_saved_whole(trained: nn.Module, data: Dataset) -> None:
+    small = calibrated(prepare(trained, 4), data)
+    file = io.BytesIO()
+    torch.save(small, file)
+    file.seek(0)
+    again = torch.load(file, weights_only=False)
+    x = data.test.x[:50]
+    np.testing.assert_array_equal(predict(small, x), predict(again, x))
 
 
 def test_folding_keeps_the_network(data: Dataset) -> None:

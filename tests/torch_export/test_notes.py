@@ -75,6 +75,36 @@ def test_levels_that_no_runtime_has() -> None:
         from_torch(Odd(), torch.zeros(1, 4))
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "bits", "full"),
+    [(-1, 1, 2, False), (-2, 1, 2, True), (-8, 7, 4, True), (-15, 15, 5, False),
+     (-63, 63, 7, False), (-64, 63, 7, True), (-5, 5, 4, False), (-128, 127, 8, True)],
+)  # fmt: skip
+def test_bits_of_weights(low: int, high: int, bits: int, full: bool) -> None:
+    class Low(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            w = torch.fake_quantize_per_tensor_affine(self.linear.weight, 0.01, 0, low, high)
+            return nn.functional.linear(x, w, self.linear.bias)
+
+    traced = from_torch(Low(), torch.zeros(1, 4))
+    (index,) = traced.weights
+    assert traced.weight_bits[index] == bits
+    assert traced.full_range == ({index} if full else set())
+
+
+def test_activations_of_other_bits() -> None:
+    class Few(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.fake_quantize_per_tensor_affine(torch.relu(x), 0.1, 0, -8, 7)
+
+    with pytest.raises(UnsupportedOpError, match="activations of 4 bits"):
+        from_torch(Few(), torch.zeros(1, 4))
+
+
 def test_one_tensor_in_two_ways() -> None:
     class Twice(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

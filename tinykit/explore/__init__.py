@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tinykit.graph.errors import TinykitError
+from tinykit.graph.errors import MissingToolError, TinykitError
 
 if TYPE_CHECKING:
     from tinykit.explore.explorer import Explorer
 
-__all__ = ["UnknownExplorerError", "explorers", "load", "names"]
+__all__ = ["UnknownExplorerError", "available", "explorers", "load", "missing", "names"]
 
 #: modules of this package that hold no explorer
 _MACHINERY = {"app", "explorer", "figure_view", "turns", "view"}
@@ -50,17 +51,36 @@ def names() -> list[str]:
     return list(explorers())
 
 
+def missing(name: str) -> list[str]:
+    """The packages that explorer `name` needs and that are not installed here."""
+    needs = explorers()[name].needs
+    return [package for package in needs if importlib.util.find_spec(package) is None]
+
+
+def available() -> list[str]:
+    """The explorers that can run here: a small server may do without torch."""
+    return [name for name in names() if not missing(name)]
+
+
 def load(name: str) -> Explorer[Any]:
     """A new explorer; ``-`` and ``_`` are the same.
 
     Raises
     ------
     UnknownExplorerError
+    MissingToolError
+        It needs a package that is not installed.
     """
     known = {key.replace("_", "-"): cls for key, cls in explorers().items()}
     try:
-        return known[name.replace("_", "-")]()
+        cls = known[name.replace("_", "-")]
     except KeyError:
         raise UnknownExplorerError(
             f"no explorer is called {name!r}; there are: {', '.join(names())}"
         ) from None
+    if lacking := missing(cls.name):
+        raise MissingToolError(
+            f"{cls.title} needs {' and '.join(lacking)}, not installed here: "
+            f"pip install {' '.join(lacking)}"
+        )
+    return cls()

@@ -134,7 +134,8 @@ def write_index(folder: Path) -> Path:
     for place in (apps, pages):
         place.mkdir(parents=True)
     lines = []
-    for name, explorer in explore.explorers().items():
+    for name in explore.available():
+        explorer = explore.explorers()[name]
         write_notebook(name, apps)
         link = f"{{{{ base_url }}}}voila/render/{name}.ipynb"
         title, summary = html.escape(explorer.title), html.escape(explorer.summary)

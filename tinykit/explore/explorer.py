@@ -126,12 +126,14 @@ class Explorer(ABC, Generic[R]):
     ----------
     name : short and unique; file names, URLs and `tinykit app NAME` use it
     title, summary : for people
+    needs : packages, beside those that all explorers need, that it cannot do without
     controls : the knobs, in the order in which they are shown
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -164,6 +166,11 @@ class Explorer(ABC, Generic[R]):
         """Whether `compute` will answer within a few milliseconds; else it runs off the main
         thread, with progress."""
         return True
+
+    def labels(self, settings: Settings) -> Mapping[str, str | None]:
+        """What knobs are called now, by name, where that is not their label; None: the knob does
+        nothing with these settings, and is not shown."""
+        return {}
 
     def prepare(self, settings: Settings, tick: Tick) -> None:
         """Compute and remember what the next turn from `settings` is likely to need.

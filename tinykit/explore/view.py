@@ -60,6 +60,7 @@ class ExplorerView(widgets.VBox):
     def update(self) -> None:
         """Begin a turn with what the knobs say now."""
         settings = self.settings
+        self._label(settings)
         try:
             instant = self.explorer.instant(settings)
         except TinykitError:
@@ -74,6 +75,18 @@ class ExplorerView(widgets.VBox):
 
         self._turns.start(work, instant=instant)
 
+    def _label(self, settings: Settings) -> None:
+        """Name the knobs, and show those that do something."""
+        wanted = self.explorer.labels(settings)
+        for control in self.explorer.controls:
+            if isinstance(control, Upload):
+                continue
+            label, knob = wanted.get(control.name, control.label), self.knobs[control.name]
+            # a trait that is set to what it is sends no message
+            knob.layout.display = "none" if label is None else None
+            if label is not None:
+                knob.description = label
+
     def join(self, timeout: float = 60.0) -> None:
         """Wait for slow work (tests, scripts)."""
         self._turns.join(timeout)
@@ -84,6 +97,7 @@ class ExplorerView(widgets.VBox):
         figures, text, panels = result
         self.figures.show(figures, text, turn, panels)
         explorer, settings = self.explorer, self.settings
+        self._label(settings)  # what was computed may be what names come from
         if type(explorer).prepare is not Explorer.prepare:
             self._turns.prepare(lambda tick: explorer.prepare(settings, tick))
 

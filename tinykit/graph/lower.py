@@ -61,8 +61,7 @@ def lower(
     activation_dtype : "int8", or "int16" (symmetric; biases then int64)
     weight_bits : 2 to 8, for all weights or by tensor index; up to 4 are stored as int4, more as
         int8, which then hold fewer levels than they could
-    full_range : weights (of less than 8 bits) whose integers go down to -2^(bits-1), not only to
-        one above
+    full_range : weights whose integers may go down to -2^(bits-1), not only to one above
 
     Returns
     -------
@@ -73,7 +72,7 @@ def lower(
     GraphError
         A tensor that needs a quantization and has none; an int16 zero point other than 0.
     UnsupportedOpError
-        4-bit weights under int16 activations, weights that are computed.
+        4-bit weights under int16 activations, an int8 weight of -128, weights that are computed.
     """
     if activation_dtype not in ("int8", "int16"):
         raise GraphError(f"activations are int8 or int16, not {activation_dtype!r}")
@@ -217,8 +216,8 @@ class _Lowering:
             raise UnsupportedOpError(op.kind, position, "quantization", "its weights are computed")
         bits = self.bits if isinstance(self.bits, int) else self.bits.get(at, 8)
         full = at in self.full
-        if not 2 <= bits <= 8 or (bits == 8 and full) or (bits <= 4 and self.dtype == "int16"):
-            why = f"{bits}-bit weights{' down to -128' * full} under {self.dtype} activations"
+        if not 2 <= bits <= 8 or (bits <= 4 and self.dtype == "int16"):
+            why = f"{bits}-bit weights under {self.dtype} activations"
             raise UnsupportedOpError(op.kind, position, "quantization", why)
         scale_in = float(self.known[source].scale[0])
         has_bias = len(op.inputs) > (3 if op.kind == "transpose_conv" else 2) and last is not None
@@ -232,6 +231,9 @@ class _Lowering:
         if bias is not None:
             quant = room_for_bias(quant, bias, scale_in)
         stored = quantize_weights(weight.data, quant, bits, full)
+        if stored.min(initial=0) < -127:
+            why = "a weight of -128 (TFLite's int8 weights go from -127 to 127)"
+            raise UnsupportedOpError(op.kind, position, "quantization", why)
         dtype = "int4" if bits <= 4 else "int8"
         made = [self._add(Tensor(weight.name, weight.shape, dtype, quant, stored))]
         if bias is not None and last is not None:

@@ -2,18 +2,41 @@
 
 from tinykit.plots.layers import layer_bars, layer_costs
 from tinykit.plots.memory import Life, lives, memory_map
+from tinykit.plots.plane import plane
+from tinykit.plots.pruning import Curve, kept_weights, sensitivity_curves, shares, weight_histogram
+from tinykit.plots.quantization import (
+    accuracy_bars,
+    channel_ranges,
+    error_curve,
+    level_histogram,
+)
 from tinykit.plots.style import OKABE_ITO, figure
+from tinykit.plots.sums import Point, by_step, file_parts, size_error
 from tinykit.plots.tradeoff import Candidate, pareto_front, tradeoff
 
 __all__ = [
     "OKABE_ITO",
     "Candidate",
+    "Curve",
     "Life",
+    "Point",
+    "accuracy_bars",
+    "by_step",
+    "channel_ranges",
+    "error_curve",
     "figure",
+    "file_parts",
+    "kept_weights",
     "layer_bars",
     "layer_costs",
+    "level_histogram",
     "lives",
     "memory_map",
     "pareto_front",
+    "plane",
+    "sensitivity_curves",
+    "shares",
+    "size_error",
     "tradeoff",
+    "weight_histogram",
 ]

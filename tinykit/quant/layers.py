@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from tinykit.quant.quantizer import Quantizer
+
+Made = TypeVar("Made", "QuantConv2d", "QuantLinear")
 
 
 class _Weighted:
@@ -23,12 +26,21 @@ class _Weighted:
         return made
 
 
+def _filled(made: Made, layer: nn.Module, quantizer: Quantizer) -> Made:
+    """`made`, without numbers so that no random ones were drawn, with those of `layer`."""
+    for name, parameter in layer.named_parameters(recurse=False):
+        setattr(made, name, nn.Parameter(parameter.detach().clone()))
+    made.quantizer = quantizer
+    return made.train(layer.training)
+
+
 class QuantConv2d(nn.Conv2d, _Weighted):
     """A convolution with quantized weights; stride, padding, dilation and groups as they were."""
 
     @classmethod
     def of(cls, conv: nn.Conv2d, quantizer: Quantizer) -> QuantConv2d:
         """`conv`, its weights passed through `quantizer`, which starts from them."""
+        quantizer.start(conv.weight)
         made = cls(
             conv.in_channels,
             conv.out_channels,
@@ -39,10 +51,9 @@ class QuantConv2d(nn.Conv2d, _Weighted):
             conv.groups,
             conv.bias is not None,
             conv.padding_mode,
+            device="meta",
         )
-        made.load_state_dict(conv.state_dict())
-        made.quantizer = quantizer.start(made.weight)
-        return made
+        return _filled(made, conv, quantizer)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self._conv_forward(x, self.quantized_weight(), self.bias)
@@ -54,10 +65,10 @@ class QuantLinear(nn.Linear, _Weighted):
     @classmethod
     def of(cls, linear: nn.Linear, quantizer: Quantizer) -> QuantLinear:
         """`linear`, its weights passed through `quantizer`, which starts from them."""
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None)
-        made.load_state_dict(linear.state_dict())
-        made.quantizer = quantizer.start(made.weight)
-        return made
+        quantizer.start(linear.weight)
+        bias = linear.bias is not None
+        made = cls(linear.in_features, linear.out_features, bias, device="meta")
+        return _filled(made, linear, quantizer)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.linear(x, self.quantized_weight(), self.bias)

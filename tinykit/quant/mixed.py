@@ -64,6 +64,7 @@ def mixed_precision(
     metric: str = "loss",
     weights: Kind = "clipped",
     examples: int = 512,
+    measured: Costs | None = None,
 ) -> MixedPlan:
     """The bits of each layer that cost least within `budget` bytes of weights and biases.
 
@@ -79,6 +80,8 @@ def mixed_precision(
         needs no labels), both in nats per example
     weights : kind of quantizer that sensitivities are measured with
     examples : images that they are measured on
+    measured : sensitivities from before (`MixedPlan.sensitivity`), for another budget; `metric`,
+        `weights` and `examples` are then not looked at
 
     Raises
     ------
@@ -93,7 +96,9 @@ def mixed_precision(
         for name, layer in plain_layers(folded(model)).items()
     }
     _affordable(sizes, budget)
-    costs = sensitivity(model, data, widths, metric=metric, weights=weights, examples=examples)
+    costs = measured
+    if costs is None:
+        costs = sensitivity(model, data, widths, metric=metric, weights=weights, examples=examples)
     bits = allocate(costs, sizes, budget)
     return MixedPlan(
         bits,

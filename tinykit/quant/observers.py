@@ -282,13 +282,13 @@ class PerRow:
 
     def __init__(self, name: str, levels: int = 256, symmetric: bool = False) -> None:
         observer(name)  # an unknown name is told now
-        self.make = lambda: observer(name, levels, symmetric)
+        self.like = name, levels, symmetric
         self.each: list[Observer] = []
 
     def update(self, rows: np.ndarray) -> None:
         """Take `rows` (scales, values) in; their number stays."""
         if not self.each:
-            self.each = [self.make() for _ in rows]
+            self.each = [observer(*self.like) for _ in rows]
         for one, row in zip(self.each, rows, strict=True):
             one.update(row)
 

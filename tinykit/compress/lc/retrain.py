@@ -86,7 +86,7 @@ def retrain(
                 shown.update()
             if not torch.isfinite(loss):
                 raise TrainingError(
-                    f"retraining diverged (loss {float(loss)}): lower lr (it was {lr:.3g})"
+                    f"retraining diverged (loss {float(loss.detach())}): lower lr (it was {lr:.3g})"
                 )
     thetas = tuple(
         theta.with_continuous({k: v.detach() for k, v in values.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -87,10 +87,16 @@ class LC(Scheme):
         recalibrate(made.model, data)
         return made
 
-    def algorithm(self, model: nn.Module, data: Dataset, seed: int = 0) -> Algorithm:
-        """The algorithm, ready to run."""
+    def algorithm(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        seed: int = 0,
+        score: Callable[[nn.Module], float] | None = None,
+    ) -> Algorithm:
+        """The algorithm, ready to run; without `score` it notes the validation accuracy."""
 
-        def score(net: nn.Module) -> float:
+        def validation(net: nn.Module) -> float:
             state = {k: v.clone() for k, v in net.named_buffers()}
             recalibrate(net, data)
             try:
@@ -105,7 +111,7 @@ class LC(Scheme):
             self.l_step(data),
             Schedule(self.mu, self.growth, self.steps),
             multipliers=self.multipliers,
-            score=score,
+            score=score or validation,
             seed=seed,
         )
 

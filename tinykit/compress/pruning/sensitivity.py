@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,6 +151,7 @@ def sensitivity(
     multiple: int = 4,
     seed: int = 0,
     progress: bool | None = None,
+    on_step: Callable[[float], None] | None = None,
 ) -> Sensitivity:
     """Prune each layer by each of `ratios`, alone and without training, and measure (Li et al.
     2017, arXiv:1608.08710, section 3.2).
@@ -164,6 +165,7 @@ def sensitivity(
     structure, criterion, multiple : as in `tinykit.Prune`; "lamp" is for ranking layers together
     split : what accuracy is measured on; not on the test split, if ratios are chosen by it
     progress : show a bar; None shows it on terminals and in notebooks
+    on_step : called with the share that is done; whatever it raises stops the scan
 
     Raises
     ------
@@ -204,6 +206,8 @@ def sensitivity(
                         if key in values:
                             scratch.get_parameter(key).copy_(values[key])
                 shown.update()
+                if on_step:
+                    on_step((i * len(ratios) + j + 1) / accuracy.size)
     return Sensitivity(
         tuple(scan.layers), ratios, accuracy, removed, baseline, kind, criterion, split,
         tuple(scan.weights()),

@@ -48,6 +48,7 @@ SCHEMES: dict[str, Term] = {
     "two levels a layer": Codebook(2),
     "5 % of the weights": Sparsify(keep=0.05),
     "rank selection": LowRank("auto", alpha=1e-6),
+    "rank selection, 4 times the price": LowRank("auto", alpha=4e-6),
     "two levels + 1 %": Codebook(2, shared=True) + Sparsify(keep=0.01),  # type: ignore[dict-item]
     "1 % + rank 4 + two levels": (
         Sparsify(keep=0.01, shared=False) + LowRank(4) + Codebook(2)  # type: ignore[dict-item]
@@ -95,8 +96,9 @@ def _scheme(
     name: str, term: Term, seed: int, reference: nn.Module, mnist: Dataset, work: Path
 ) -> list[dict[str, Any]]:
     scheme = settings(term)
-    algorithm = scheme.algorithm(reference, mnist, seed)
-    algorithm.score = lambda net: accuracy(net, mnist.test.x, mnist.test.y)
+    algorithm = scheme.algorithm(
+        reference, mnist, seed, lambda net: accuracy(net, mnist.test.x, mnist.test.y)
+    )
     direct = algorithm.result()
     ways: dict[str, Callable[[], Compressed]] = {
         "direct": lambda: direct,

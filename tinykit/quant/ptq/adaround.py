@@ -89,6 +89,7 @@ def _fit(
     if q.axis is not None:
         scale = scale.reshape(-1, *[1] * (weight.ndim - 1))
     below = (weight / scale).floor()
+    alive = weight != 0  # what was pruned stays 0
     share = (weight / scale - below).clamp(0.01, 0.99)
     soft = (-torch.log((ZETA - GAMMA) / (share - GAMMA) - 1)).requires_grad_()
     optimizer = torch.optim.Adam([soft], lr=lr)
@@ -106,7 +107,7 @@ def _fit(
     with torch.enable_grad():
         for step in range(steps):
             some = torch.randint(0, len(inputs), (batch,), generator=generator)
-            up = rectified_sigmoid(soft)
+            up = rectified_sigmoid(soft) * alive
             apart = output(below + up, inputs[some]) - target[some]
             loss = (apart**2).mean() / unit
             done = (step / steps - WARM) / (1 - WARM)
@@ -117,7 +118,7 @@ def _fit(
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        chosen = below + (soft >= 0)
+        chosen = below + (soft >= 0) * alive
         after = float(((output(chosen, inputs) - target) ** 2).mean())
         best = chosen if after < before else nearest
         layer.weight.data = best.clamp(low, high) * scale

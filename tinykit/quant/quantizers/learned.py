@@ -64,7 +64,12 @@ class Pact(Uniform, name="pact"):
     @property
     def scale(self) -> Tensor:  # type: ignore[override]
         """alpha over the number of steps."""
-        return self.alpha / (self.grid.high - self.grid.low)
+        return self.end / (self.grid.high - self.grid.low)
+
+    @property
+    def end(self) -> Tensor:
+        """alpha, kept positive."""
+        return self.alpha.clamp(min=1e-6)
 
     def set_range(self, low: Tensor | float, high: Tensor | float) -> None:
         super().set_range(0.0, torch.as_tensor(high).clamp(min=0))
@@ -77,8 +82,7 @@ class Pact(Uniform, name="pact"):
         """Does nothing: gradients move alpha."""
 
     def fake(self, x: Tensor) -> Tensor:
-        end = self.alpha.clamp(min=1e-6)
-        clipped = torch.where(x >= end, end, x.clamp(min=0))
+        clipped = torch.where(x >= self.end, self.end, x.clamp(min=0))
         return ste.pass_through(self.nearest(x.detach()), clipped)
 
 

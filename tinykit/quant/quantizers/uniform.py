@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -61,7 +63,9 @@ class Uniform(Quantizer, name="clipped"):
     def set_range(self, low: Tensor | float, high: Tensor | float) -> None:
         """Represent `low`..`high` (and 0) from now on; one number each, or one a scale."""
         grid = self.grid
-        a, b = (torch.as_tensor(v, dtype=torch.float64).reshape(self.shape) for v in (low, high))
+        a, b = (torch.as_tensor(v, dtype=torch.float64) for v in (low, high))
+        shape = self.shape if b.numel() == math.prod(self.shape) else tuple(b.shape)
+        a, b = a.reshape(shape), b.reshape(shape)
         scale, zero = fq.scale_of_range(a, b, grid.low, grid.high, grid.symmetric)
         self.low, self.high = a.float(), b.float()
         self.set_scale(scale, zero)
