@@ -10,6 +10,7 @@ from torch import nn
 import tinykit as tk
 from tinykit.compress import csteps, encoded
 from tinykit.compress.lc.scheme import finished, uses
+from tinykit.compress.pruning.cut import masked
 from tinykit.compress.terms import Combination
 from tinykit.nn.batch_norm import recalibrate
 from tinykit.nn.train import accuracy, predict
@@ -184,6 +185,19 @@ def test_batch_norm_is_measured_anew(conv: nn.Module) -> None:
         (lambda: tk.Sparsify(keep=0.1, norm="l2"), "'l2'"),
         (lambda: tk.LC(tk.Quantize()), "LC cannot run"),
         (lambda: tk.LC(tk.Codebook(2), steps=0), "steps"),
+        (lambda: tk.LC(tk.Codebook(2), steps=1.5), "steps is 1.5"),
+        (lambda: tk.LC(tk.Codebook(2), epochs=1.5), "epochs is 1.5"),
+        (lambda: tk.LC(tk.Codebook(2), batch_size=0), "batch_size is 0"),
+        (lambda: tk.LC(tk.Codebook(2), mu="small"), "mu is 'small'"),
+        (lambda: tk.LC(tk.Codebook(2), mu=float("inf")), "mu is inf"),
+        (lambda: tk.LC(tk.Codebook(2), growth=1e300), "beyond float32"),
+        (lambda: tk.LC(tk.Codebook(2), checkpoint=5), "checkpoint"),
+        (lambda: tk.LC("abc"), "not 'abc'"),
+        (lambda: tk.LC(None), "not None"),
+        (lambda: tk.LC([tk.Codebook(2)]), "list of Task"),
+        (lambda: tk.LC({"1": tk.Quantize()}), "for layer '1'"),
+        (lambda: tk.LowRank(2.5), "rank is 2.5"),
+        (lambda: tk.LowRank(None), "rank is None"),
         (lambda: tk.LowRank(2) + tk.LowRank(2, shaping=2), "one shaping"),
     ],
 )
@@ -196,13 +210,48 @@ def test_what_is_wrong_is_said(make: Callable[[], object], words: str) -> None:
     ("what", "words"),
     [
         ({"7": tk.Codebook(2)}, r"'7'; there are: 1, 3, 5"),
-        (tk.LowRank(1000), "rank"),
+        (tk.LowRank(1000), r"1\.weight: rank is 1000"),
         (tk.Sparsify(keep=10**9), "keep"),
     ],
 )
 def test_what_does_not_fit_the_model_is_said(net: nn.Module, what: object, words: str) -> None:
     with pytest.raises(tk.TinykitError, match=words):
         tk.compress(net, DATA, tk.LC(what), progress=False)  # type: ignore[arg-type]
+
+
+def test_pruned_weights_are_not_filled_again(net: nn.Module) -> None:
+    sparse = masked(net, 0.5, structure="unstructured")
+    with pytest.raises(tk.TinykitError, match="holds pruned weights at zero"):
+        tk.compress(sparse, DATA, quick(tk.Codebook(2)), progress=False)
+
+
+class Unusual(nn.Module):
+    """What torch.fx cannot trace, and layers that are not split."""
+
+    input_shape = (8, 8, 1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(1, 4, 3)
+        self.first, self.again = nn.Linear(400, 40), nn.Linear(40, 40)
+        self.third, self.last = nn.Linear(40, 40), nn.Linear(40, 10)
+        self.third.weight = self.again.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.conv(x)).flatten(1)
+        if not torch.isfinite(x).all():
+            raise ValueError
+        return self.last(self.third(torch.relu(self.again(torch.relu(self.first(x))))))
+
+
+def test_what_was_learned_is_kept_where_nothing_can_be_removed() -> None:
+    torch.manual_seed(0)
+    small = tk.compress(Unusual(), DATA, tk.LC(tk.LowRank(1), steps=1, epochs=1), progress=False)
+    assert isinstance(small.conv, nn.ConvTranspose2d)
+    assert isinstance(small.first, nn.Sequential)
+    # a weight that two layers share is in the file once
+    parts = small.compressed.parts()
+    assert {n for p in parts for n in p.names} == {n for n, _ in Unusual().named_parameters()}
 
 
 def test_a_grouped_convolution_by_name_is_refused(conv: nn.Module) -> None:

@@ -6,7 +6,8 @@ gradient to every weight in every step, and an optimizer's update comes on top.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -57,3 +58,13 @@ class FlatParameters:
 
     def views(self, vector: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         return {name: self.view(vector, name) for name in names}
+
+
+def crc(tensors: Mapping[str, object]) -> int:
+    """A number that tells apart what holds other tensors (CRC-32)."""
+    found = 0
+    for name, value in tensors.items():
+        if isinstance(value, Tensor):
+            found = zlib.crc32(name.encode(), found)
+            found = zlib.crc32(value.detach().contiguous().numpy().data, found)
+    return found

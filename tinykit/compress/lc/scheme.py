@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from tinykit.compress.csteps._checks import whole
 from tinykit.compress.csteps.theta import Sparse, Sum, Theta
 from tinykit.compress.lc import checkpoint
 from tinykit.compress.lc.algorithm import LC as Algorithm
@@ -17,7 +18,7 @@ from tinykit.compress.lc.algorithm import Schedule
 from tinykit.compress.lc.compressed import Compressed
 from tinykit.compress.lc.learn import SGD
 from tinykit.compress.lc.task import Task, weight_names
-from tinykit.compress.pruning.masks import Masks, attach
+from tinykit.compress.pruning.masks import Masks, attach, masks_of
 from tinykit.compress.scheme import Scheme
 from tinykit.compress.terms import Term
 from tinykit.data.types import Dataset
@@ -66,7 +67,26 @@ class LC(Scheme):
                 f"LC cannot run {self.what!r}: it takes LowRank, Codebook, Sparsify, Prune without "
                 "a structure in a sum with one of these, or sums of them"
             )
+        if isinstance(self.what, Mapping):
+            for layer, term in self.what.items():
+                if not isinstance(term, Term):
+                    raise TinykitError(
+                        f"LC takes a term for each layer (LowRank, Codebook, Sparsify, or a sum "
+                        f"with one of these); for layer {layer!r} it got {term!r}"
+                    )
+        elif not isinstance(self.what, Term) and not (
+            isinstance(self.what, list | tuple) and all(isinstance(t, Task) for t in self.what)
+        ):
+            raise TinykitError(
+                f"LC takes a term, a term for each layer by name, or a list of Task, not "
+                f"{self.what!r}"
+            )
         Schedule(self.mu, self.growth, self.steps)  # checks them
+        for name, given in (("epochs", self.epochs), ("batch_size", self.batch_size)):
+            if given is not None:
+                whole(name, given, 1)
+        if not isinstance(self.checkpoint, str | Path | None):
+            raise TinykitError(f"checkpoint is the path of a file, not {self.checkpoint!r}")
 
     def apply(
         self, model: nn.Module, data: Dataset, *, seed: int, progress: bool | None
@@ -95,6 +115,11 @@ class LC(Scheme):
         score: Callable[[nn.Module], float] | None = None,
     ) -> Algorithm:
         """The algorithm, ready to run; without `score` it notes the validation accuracy."""
+        if masks_of(model).keep:
+            raise TinykitError(
+                "the model holds pruned weights at zero, and the LC algorithm trains all of them: "
+                "take Prune(amount) or Sparsify into the sum that LC learns, or prune channels"
+            )
 
         def validation(net: nn.Module) -> float:
             state = {k: v.clone() for k, v in net.named_buffers()}

@@ -37,6 +37,8 @@ class Task:
             object.__setattr__(self, "parameters", (self.parameters,))
         if not self.parameters:
             raise TinykitError("a task names at least one parameter")
+        if not isinstance(self.step, CStep):
+            raise TinykitError(f"a task's step is a C step, not {self.step!r}")
         if self.step.view == "matrix" and len(self.parameters) > 1:
             raise TinykitError(
                 f"{self.step!r} works on one matrix, and the task names {len(self.parameters)} "
