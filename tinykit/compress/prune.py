@@ -111,8 +111,8 @@ class Prune(Scheme):
 
         if not isinstance(self.amount, (int, float)):
             return ()
-        if self != Prune(self.amount, epochs=self.epochs, lr=self.lr):
-            return ()  # whoever names a structure or a schedule means what comes first, or next
+        if self != Prune(self.amount):
+            return ()  # whoever names a structure or a training means what comes first, or next
         return (Sparsify(keep=round(1.0 - self.amount, 12)),)
 
     def apply(

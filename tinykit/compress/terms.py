@@ -17,7 +17,7 @@ from torch import nn
 from tinykit.compress import csteps
 from tinykit.compress.csteps.base import CStep
 from tinykit.compress.scheme import Scheme
-from tinykit.compress.views import Scheme as Shaping
+from tinykit.compress.views import Shaping
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
 

@@ -70,12 +70,13 @@ class Compressed:
         """The compressed network as a file, written and read back; ``.total`` is its bytes."""
         return encode(self.parts())
 
-    def slim(self) -> nn.Module:
+    def slim(self, shape: tuple[int, ...] | None = None) -> nn.Module:
         """A copy of the network that is smaller where a runtime can make use of it.
 
         Layers of low rank become two where that is less, units without any weight are removed.
         What cannot be (layers of other kinds than Linear and Conv2d, a forward that torch.fx cannot
-        trace) stays as it is.
+        trace) stays as it is. `shape` is (H, W, C) of the input, or (features,); None takes the
+        model's `input_shape`, and where it has none, no unit is removed.
         """
         low = {
             task.parameters[0]: (theta, task.shaping)
@@ -83,10 +84,11 @@ class Compressed:
             if isinstance(theta, Factors) and self._splits(task.parameters[0])
         }
         made = replace_layers(self.model, low)  # type: ignore[arg-type]
-        if not hasattr(made, "input_shape"):
+        shape = shape or getattr(made, "input_shape", None)
+        if shape is None:
             return made
         try:
-            return drop_dead(made)
+            return drop_dead(made, shape)
         except Untraceable:  # found after all the training: what was learned is worth keeping
             return made
 

@@ -16,7 +16,7 @@ from tinykit.graph.errors import TinykitError
 
 
 class FlatParameters:
-    """`model`'s parameters as views of `values`, their gradients as views of `gradient`.
+    """`model`'s trainable parameters as views of `values`, their gradients as views of `gradient`.
 
     Parameters
     ----------
@@ -30,8 +30,14 @@ class FlatParameters:
 
     def __init__(self, model: nn.Module, first: Sequence[str]) -> None:
         parameters = dict(model.named_parameters())
-        names = [*first, *(n for n in parameters if n not in set(first))]
+        rest = [n for n, p in parameters.items() if n not in set(first) and p.requires_grad]
+        names = [*first, *rest]  # what is frozen stays out: it is neither trained nor compressed
         for name in names:
+            if not parameters[name].requires_grad:
+                raise TinykitError(
+                    f"a task compresses parameter {name!r}, which is frozen: take it out of the "
+                    "task, or call requires_grad_(True)"
+                )
             if parameters[name].dtype != torch.float32:
                 raise TinykitError(
                     f"parameter {name!r} is {parameters[name].dtype}; it has to be float32"
@@ -48,7 +54,6 @@ class FlatParameters:
             span = slice(start, start + p.numel())
             p.data = self.values[span].view(p.shape)
             p.grad = self.gradient[span].view(p.shape)
-            p.requires_grad_(True)
             self._spans[name] = span
             start = span.stop
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tinykit.compress.csteps.base import CStep
 from tinykit.compress.csteps.theta import Theta
 from tinykit.compress.finetune import weighted
-from tinykit.compress.views import Scheme, from_matrix, to_matrix
+from tinykit.compress.views import Shaping, from_matrix, to_matrix
 from tinykit.graph.errors import TinykitError
 
 
@@ -30,7 +30,7 @@ class Task:
 
     parameters: tuple[str, ...]
     step: CStep
-    shaping: Scheme = 1
+    shaping: Shaping = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.parameters, str):
