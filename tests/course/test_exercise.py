@@ -65,7 +65,10 @@ def test_int8_layer_accepts_either_float_width() -> None:
     ("attempt", "part"),
     [
         (lambda x: x * x, "You squared it."),
-        (lambda x: 3 * x, "Case 1 of 2: 2 of 3 values differ; the largest difference is at (2,)"),
+        (
+            lambda x: 3 * x,
+            "Case 1 of 2, double([0, 1, 2]): 2 of 3 values differ; the largest difference is at",
+        ),
         (lambda x: (2 * x)[:2], "shape (3,) is needed, yours is (2,)"),
         (lambda x: 2.0 * x, "dtype int64 is needed, not float64"),
         (lambda x: 2 * x + np.nan, "3 of 3 values differ"),

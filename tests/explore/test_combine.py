@@ -125,11 +125,29 @@ def test_a_better_network_is_one_by_definition(explorer: Combine) -> None:
     assert explorer.compute({"keep": 0.1, "levels": 2}).better is None
 
 
+def test_a_seed_that_the_other_table_lacks_is_told(explorer: Combine) -> None:
+    rows = [r for r in raw_mnist()["rows"] if r["seed"] == 0]
+    one = Combine(parse(raw()), parse({**raw_mnist(), "rows": rows, "about": {
+        **raw_mnist()["about"], "seeds": [0]}}))  # fmt: skip
+    result = one.compute({"network": "rank selection", "seed": 1})
+    assert result.shown.seeds == (0,)
+    assert "no seed 1" in one.text(result)
+    assert "no seed" not in explorer.text(explorer.compute({"seed": 1}))
+
+
+def test_one_button_of_each_row_is_pressed(explorer: Combine) -> None:
+    view = explorer.view()
+    view.join()
+    assert all(knob.index is not None for knob in view.knobs.values())
+
+
 def test_nothing_compressed_is_told_so(explorer: Combine) -> None:
     result = explorer.compute({"levels": 0})
     assert result.shown.method == REFERENCE
     assert "Nothing is compressed" in explorer.text(result)
     assert "gap" not in explorer.figures(result)
+    (bar,) = explorer.figures(result)["parts"].data
+    assert list(bar.x) == [result.reference.bytes]
     # a run appears as soon as there is one
     assert "gap" in explorer.figures(explorer.compute({"levels": 2}))
 
@@ -146,7 +164,8 @@ def test_published_results_are_marked_as_such_and_have_no_size(explorer: Combine
         text = explorer.text(result)
         assert "arXiv:2005.07786" in text
         assert "not ours" in text
-        assert "do nothing here" in text
+        hidden = explorer.labels(explorer.settings({"network": scheme}))
+        assert hidden == {"keep": None, "rank": None, "levels": None}, "the menu names the sum"
         if scheme in PUBLISHED:
             assert f"{scheme} {PUBLISHED[scheme]:g} %" in text
     assert "ranks learned: 5–4 / 5–4" in explorer.text(
@@ -154,6 +173,7 @@ def test_published_results_are_marked_as_such_and_have_no_size(explorer: Combine
     )
     digits = explorer.compute({})
     assert "published" not in explorer.text(digits).lower()
+    assert explorer.labels(explorer.settings()) == {}
 
 
 def test_the_parts_of_the_file_add_up_in_the_figure(explorer: Combine) -> None:

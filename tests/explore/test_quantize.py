@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tinykit as tk
 from tinykit.explore._quantize_figures import OBSERVERS, marks
 from tinykit.explore._quantize_words import obstacles
-from tinykit.explore.quantize import ALL, FLOAT, NETWORKS, Quantize, Quantized, study
+from tinykit.explore.quantize import FLOAT, NETWORKS, Quantize, Quantized, study
 from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.quant.exportable import exportable
 from tinykit.quant.prepare import calibrated, prepare
@@ -122,12 +122,14 @@ def test_any_knobs_give_figures_and_words(chosen: dict[str, Any]) -> None:
     assert "measured now on 360 images" in text
     assert not re.search(r"nan|inf\b|None|e-1\d", text)
     assert ("TFLite cannot hold" in text) != ("TFLite can hold" in text)
-    count = len(result.study.layers)
-    assert ("does nothing" in text or "do nothing" in text) == (
-        any(chosen[f"bits_{n}"] != ALL for n in range(count, 6))
-        or (chosen["what"] == "activations" and chosen["scales"] != "tensor")
-        or (chosen["observer"] != "hand" and chosen["share"] != 0.6)
-    )
+    # what is hidden changes nothing
+    hidden = [name for name, label in EXPLORER.labels(chosen).items() if label is None]
+    assert [n for n in hidden if n.startswith("bits")] == [
+        f"bits_{n}" for n in range(len(result.study.layers), 6)
+    ]
+    start = EXPLORER.settings()
+    other = turn(**{**chosen, **{name: start[name] for name in hidden}})
+    assert EXPLORER.text(other) == text
 
 
 @pytest.mark.parametrize("bits", [3, 4, 8])
@@ -164,7 +166,27 @@ def test_without_torch_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_words_say_what_does_nothing() -> None:
     assert "layers 0 to 4" in EXPLORER.text(turn(network="lenet", layer=5))
-    assert "There is no layer 5" in EXPLORER.text(turn(network="lenet", bits_5=2))
     assert "moving average is min-max" in EXPLORER.text(turn(observer="ema"))
     assert "half of the levels are never used" in EXPLORER.text(turn(what="activations"))
-    assert "one scale a layer" in EXPLORER.text(turn(what="activations", scales="channel"))
+    assert "1.0×" not in EXPLORER.text(turn(bits=FLOAT))
+
+
+def test_knobs_are_named_for_what_they_do() -> None:
+    def named(**changes: Any) -> dict[str, str | None]:
+        turn(**changes)
+        return dict(EXPLORER.labels(EXPLORER.settings(changes)))
+
+    assert named()["others"] == "Activations"
+    assert named()["share"] is None
+    assert named(observer="hand")["share"] == "By hand"
+    assert named(what="activations")["others"] == "Weights"
+    assert named(what="activations")["scales"] is None
+    assert named(network="lenet")["bits_5"] is None
+
+
+def test_min_max_says_why_it_clips() -> None:
+    affine = EXPLORER.text(turn(symmetric=False, scales="channel"))
+    clipped = re.search(r"rounding [\d.]+ %; (\d+) % of the values are clipped, by half a", affine)
+    assert clipped
+    assert "clipped, by" not in EXPLORER.text(turn())
+    assert "< 0.01 %" in EXPLORER.text(turn(observer="hand", share=0.05, scales="channel"))

@@ -154,7 +154,8 @@ class Exercise:
         for number, (got, want) in enumerate(zip(results, wanted, strict=True), 1):
             if self._same(got, want):
                 continue
-            where = f"Case {number} of {len(wanted)}: "
+            called = _call(self.name, self.cases[number - 1])
+            where = f"Case {number} of {len(wanted)}{called}: "
             if not _numeric(got):
                 return where + f"numbers are needed, your function returned {got.item()!r}."
             if got.shape != want.shape:
@@ -209,6 +210,14 @@ def load_exercise(name: str) -> Exercise:
 def _copies(case: tuple[Any, ...]) -> tuple[Any, ...]:
     # A student who writes into an argument must not change the next judgement.
     return tuple(a.copy() if isinstance(a, np.ndarray) else a for a in case)
+
+
+def _call(name: str, case: tuple[Any, ...]) -> str:
+    """What was called, where it is short enough to be tried by hand."""
+    if sum(np.size(a) for a in case) > 8:
+        return ""
+    said = ", ".join(repr(a.tolist() if isinstance(a, np.ndarray) else a) for a in case)
+    return f", {name}({said})" if len(said) <= 60 else ""
 
 
 def _shown(value: np.generic, want: np.ndarray) -> str:

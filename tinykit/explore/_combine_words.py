@@ -22,8 +22,8 @@ def words(result: Combined, published_reference: float, source: str) -> str:
     network = str(about["network"]).replace("mlp: ", "MLP ")
     seeds = len(about["seeds"])
     lines = [
-        f"{name_of(about)}, {network}. Nothing is trained now: the numbers are from a table made "
-        f"beforehand ({seeds} seed{'s' if seeds > 1 else ''}; {about['training']})."
+        f"{_capital(name_of(about))}, {network}. Nothing is trained now: the numbers are from a "
+        f"table made beforehand ({seeds} seed{'s' if seeds > 1 else ''}; {about['training']})."
     ]
     if result.compressed:
         lines += [_errors(result), _file(result), _front(result), _run(result)]
@@ -34,10 +34,8 @@ def words(result: Combined, published_reference: float, source: str) -> str:
         )
     if result.published:
         lines.append(_published(result, published_reference, source))
-    if result.unused:
-        lines.append(
-            f"{', '.join(result.unused)} do nothing here: on MNIST the menu says what is added."
-        )
+    if result.missing is not None:
+        lines.append(f"This table has no seed {result.missing}: the mean of all is shown.")
     return "\n".join(lines)
 
 
@@ -92,7 +90,7 @@ def _front(result: Combined) -> str:
     if better is None:
         return "None of the networks shown is smaller and at least as accurate: it is on the front."
     return (
-        f"Smaller and at least as accurate: {better.scheme} by {METHODS[better.method]}, "
+        f"Smaller and at least as accurate: {better.scheme} ({METHODS[better.method]}), "
         f"{_percent(better)} in {better.bytes:,.0f} B."
     )
 

@@ -136,7 +136,8 @@ def _accuracy(result: Quantized) -> go.Figure:
         [result.study.float_accuracy, alone, everything],
         y_title="what is quantized",
         title=f"Accuracy: {everything:.1%}, float {result.study.float_accuracy:.1%}",
-        subtitle=f"measured now on {result.study.tested} test images, fake-quantized in torch",
+        subtitle=f"measured now on {result.study.tested} test images, fake-quantized in torch; "
+        "vermillion: 2 points or more below float",
         chance=0.1,
     )
 
@@ -149,7 +150,7 @@ def _bytes(result: Quantized) -> go.Figure:
         result.names(),
         sizes,
         title=f"Bytes of the {what}: {sum(sizes):,.0f} in all",
-        subtitle="counted, packed; scales and zero points included",
+        subtitle="counted, packed; scales and zero points included; vermillion: the largest",
         unit="bytes",
         reference=[result.bytes_of(n, 8) for n in count],
         reference_name=f"8 bits, {sum(result.bytes_of(n, 8) for n in count):,.0f} B without scales",

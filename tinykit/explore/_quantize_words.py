@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from tinykit.quant.study import Format
 
 _RANGES = {
-    "minmax": "from the smallest to the largest value",
     "ema": "a moving average of each image's smallest and largest value",
     "percentile": "all but 1 % of the values",
     "mse": "that of the least squared error",
@@ -25,7 +24,9 @@ def words(result: Quantized) -> str:
 
 def percent(share: float) -> str:
     """A share for people; what is but the last bit of a float is none."""
-    return "0 %" if share < 1e-8 else f"{100 * share:.2g} %"
+    if share < 1e-8:
+        return "0 %"
+    return "< 0.01 %" if share < 1e-4 else f"{100 * share:.2g} %"
 
 
 def _what(result: Quantized) -> str:
@@ -45,7 +46,9 @@ def _how(result: Quantized) -> str:
         "channel": f"{many} scales, one a channel",
         "group": f"{many} scales, one for {fmt.group} inputs of a channel",
     }[levels.per]
-    span = _RANGES.get(fmt.observer, f"{fmt.share:.0%} of the smallest to the largest value")
+    whole = "± the largest magnitude" if fmt.symmetric else "from the smallest to the largest value"
+    by_hand = f"{fmt.share:.0%} of {whole.removeprefix('from ')}"
+    span = {**_RANGES, "minmax": whole, "hand": by_hand}[fmt.observer]
     zero = ""
     if levels.per == "tensor":
         zero = f", scale {levels.scale[0]:.3g}, zero point {levels.zero[0]}"
@@ -64,10 +67,12 @@ def _errors(result: Quantized) -> str:
     low, high = levels.ends
     used = (rows.min(1) <= low + levels.scale / 2) & (rows.max(1) >= high - levels.scale / 2)
     text = (
-        f"Squared error in % of the values' own (measured): {percent(clipping + rounding)}, "
-        f"of it clipping {percent(clipping)} and rounding {percent(rounding)}; "
-        f"{percent(clipped)} of the values are clipped"
+        f"Squared error, in % of the values' sum of squares (measured): "
+        f"{percent(clipping + rounding)}, of it clipping {percent(clipping)} and rounding "
+        f"{percent(rounding)}; {percent(clipped)} of the values are clipped"
     )
+    if fmt.observer == "minmax" and clipped > 0:
+        text += ", by half a step at most, as 0 has to be a level"
     if fmt.symmetric and bool((rows >= 0).all()):
         return f"{text}. No value is below 0: half of the levels are never used."
     if levels.per == "tensor" and not used.all() and fmt.symmetric:
@@ -106,9 +111,8 @@ def _stored(result: Quantized) -> str:
     what = "Weights" if result.what == "weights" else "All layers' outputs of an image"
     why = obstacles(result)
     held = f"TFLite cannot hold this: {'; '.join(why)}." if why else _held(result)
-    return (
-        f"{what}, packed: {size:,.0f} B (counted), {whole / size:.1f}× less than in float. {held}"
-    )
+    less = "as in float" if size == whole else f"{whole / size:.1f}× less than in float"
+    return f"{what}, packed: {size:,.0f} B (counted), {less}. {held}"
 
 
 def _held(result: Quantized) -> str:
@@ -147,16 +151,11 @@ def obstacles(result: Quantized) -> list[str]:
 
 
 def _ignored(result: Quantized) -> list[str]:
-    """Knobs that do nothing now."""
+    """Knobs that do something else than they say; the others are hidden."""
     settings, count = result.settings, len(result.study.layers)
     lines = []
     if settings["layer"] >= count:
         lines.append(f"This network has layers 0 to {count - 1}: layer {result.layer} is shown.")
-    extra = [n for n in range(count, 6) if settings.get(f"bits_{n}")]
-    if extra:
-        lines.append(f"There is no layer {extra[0]}: its bits do nothing.")
-    if result.what == "activations" and settings["scales"] != "tensor":
-        lines.append("Activations have one scale a layer: the knob for scales does nothing.")
     if result.what == "weights" and settings["scales"] == "group":
         coarse = [
             str(n)
@@ -170,6 +169,4 @@ def _ignored(result: Quantized) -> list[str]:
             )
     if result.what == "weights" and settings["observer"] == "ema":
         lines.append("Weights are seen once: their moving average is min-max.")
-    if settings["observer"] != "hand" and settings["share"] != 0.6:
-        lines.append("The range is not by hand: that slider does nothing.")
     return lines

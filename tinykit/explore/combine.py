@@ -6,6 +6,7 @@ looks up, nothing is trained when it is turned.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ PUBLISHED = {
 }
 PUBLISHED_REFERENCE = 2.13
 PUBLISHED_SOURCE = "Idelbayev and Carreira-Perpiñán, arXiv:2005.07786"
+#: of the knob for seeds; not None, which a row of buttons shows as "nothing pressed"
+MEAN = "mean"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Combined:
     shown : of these, the one that the knobs choose: LC where all methods are shown
     better : another sum that is smaller and at least as accurate as `shown`, of `points`
     published : name → error in %, where others published results for this network
-    unused : labels of knobs that do nothing here
+    missing : a seed that was asked for and that this table lacks: the mean is shown
     """
 
     table: Table
@@ -58,7 +61,7 @@ class Combined:
     shown: Result
     better: Result | None
     published: dict[str, float]
-    unused: tuple[str, ...]
+    missing: int | None
 
     @property
     def compressed(self) -> bool:
@@ -119,10 +122,15 @@ class Combine(Explorer[Combined]):
             ),
             Choice(
                 "seed", "Seeds",
-                ((None, "mean"), *((s, str(s)) for s in self.digits.seeds)), None, "buttons",
+                ((MEAN, "mean"), *((s, str(s)) for s in self.digits.seeds)), MEAN, "buttons",
                 "One training run, or the mean of all",
             ),
         )  # fmt: skip
+
+    def labels(self, settings: Settings) -> Mapping[str, str | None]:
+        # on MNIST the menu says what is added
+        hidden = () if settings["network"] == "digits" else ("keep", "rank", "levels")
+        return dict.fromkeys(hidden)
 
     def compute(self, settings: Settings, tick: Tick = quiet) -> Combined:
         settings = self.settings(settings)
@@ -133,7 +141,8 @@ class Combine(Explorer[Combined]):
             if own
             else label(settings["keep"], settings["rank"], settings["levels"])
         )
-        seed = settings["seed"]
+        wanted = None if settings["seed"] == MEAN else settings["seed"]
+        seed = wanted if wanted in table.seeds else None
         method = settings["method"]
         methods = tuple(METHODS) if method == "all" else (method,)
         reference = table.result(REFERENCE, REFERENCE, seed)
@@ -150,7 +159,7 @@ class Combine(Explorer[Combined]):
             shown=shown,
             better=_better(shown, points),
             published=PUBLISHED if own else {},
-            unused=("Weights kept", "Rank", "Levels") if own else (),
+            missing=wanted if wanted != seed else None,
         )
 
     # -- figures and words ----------------------------------------------------------------------
@@ -185,7 +194,7 @@ class Combine(Explorer[Combined]):
                 [error for _, error in lc.history],
                 name="LC",
                 title=f"The run: test error from {start[1]:.3g} % to {end[1]:.3g} %",
-                subtitle=f"{sum_}; w set to Δ(Θ) after each step; {made}",
+                subtitle=f"{sum_}; w set to Δ(Θ) after each step; measured ({runs})",
                 unit="test error in %",
                 levels={**others, "not compressed": result.reference.error},
                 finest=finest,
@@ -243,12 +252,15 @@ def _parts(result: Combined, runs: str) -> go.Figure:
     shown = result.shown
     rest = "biases, names, checksum"
     if not shown.parts:
-        rows = {METHODS.get(r.method, r.method): r for r in result.chosen.values()}
+        rows = {METHODS[r.method]: r.bytes for r in result.chosen.values()}
+        about = f"{shown.scheme}; counted ({runs}); by layer only for digits"
+        if not result.compressed:
+            rows, about = {"none": shown.bytes}, "not compressed: all numbers as float32; counted"
         return file_parts(
             list(rows),
-            {"file": [r.bytes for r in rows.values()]},
+            {"file": list(rows.values())},
             title=f"The file: {shown.bytes:,.0f} bytes",
-            subtitle=f"{shown.scheme}; counted ({runs}); by layer only for digits",
+            subtitle=about,
             y_title="method",
             height=430,
         )

@@ -132,7 +132,7 @@ class Quantize(Explorer[Quantized]):
             ),
             Choice(
                 "what", "Quantize", (("weights", "weights"), ("activations", "activations")),
-                "weights", "buttons", "All knobs but Others are about these",
+                "weights", "buttons", "All knobs but the last are about these",
             ),
             Choice(
                 "layer", "Show layer", tuple((n, str(n)) for n in range(_most())), 3, "slider",
@@ -171,6 +171,18 @@ class Quantize(Explorer[Quantized]):
                 "The activations where weights are quantized, the weights where activations are",
             ),
         )  # fmt: skip
+
+    def labels(self, settings: Settings) -> Mapping[str, str | None]:
+        weights = settings["what"] == "weights"
+        known = _studies.get(settings["network"])
+        count = len(known.layers) if known else _most()
+        wanted: dict[str, str | None] = {"others": "Activations" if weights else "Weights"}
+        # activations have one scale a layer
+        wanted["scales"] = "A scale for" if weights else None
+        wanted["share"] = "By hand" if settings["observer"] == "hand" else None
+        for n in range(_most()):
+            wanted[f"bits_{n}"] = f"Layer {n} bits" if n < count else None
+        return wanted
 
     # -- compute --------------------------------------------------------------------------------
 

@@ -29,6 +29,11 @@ def _variant(
     single: bool = False,
     fixed: bool = False,
     shift: bool = False,
+    added: bool = False,
+    short: bool = False,
+    wrong_way: bool = False,
+    clamped: bool = False,
+    half_done: bool = False,
     swapped: bool = False,
     ceil: bool = False,
 ) -> Any:
@@ -44,12 +49,24 @@ def _variant(
             exponent = math.ceil(math.log2(real))
             fraction = real / 2.0**exponent
         m = math.trunc(fraction * 2**bits) if cut else round(fraction * 2**bits)
-        if carry and m == 2**bits:
-            m, exponent = m // 2, exponent + 1
+        if m == 2**bits and clamped:
+            m -= 1
+        elif m == 2**bits and carry:
+            m = m // 2
+            exponent += 0 if half_done else -1 if wrong_way else 1
         n = exponent if shift else bits - exponent
+        if added:
+            n = bits + exponent
+        if short:
+            n = -exponent
         return (n, m) if swapped else (m, n)
 
     return fixed_point
+
+
+def _either(why: str, **wrong: Any) -> tuple[Mistake, Mistake]:
+    """A mistake of every case, by somebody who met the rare one and by somebody who did not."""
+    return Mistake(_variant(**wrong), why), Mistake(_variant(**wrong, carry=False), why)
 
 
 EXERCISE = Exercise(
@@ -83,15 +100,15 @@ EXERCISE = Exercise(
             "m has 30 bits, and its fraction was cut off. An int32 has room for 31 beside its "
             "sign, and the nearest integer is nearer.",
         ),
-        Mistake(
-            _variant(bits=30),
+        *_either(
             "m lies between 2**29 and 2**30: one bit of the int32 stays empty, and the factor is "
             "only half as exact as it could be. Where does m have to start?",
+            bits=30,
         ),
-        Mistake(
-            _variant(bits=32),
+        *_either(
             "m lies between 2**31 and 2**32: that needs 32 bits and the sign. As an int32 it is "
             "negative.",
+            bits=32,
         ),
         Mistake(
             _variant(fixed=True),
@@ -103,14 +120,39 @@ EXERCISE = Exercise(
             "The factor went through float32, which keeps 24 bits: the lower ones of m are lost. "
             "Python's float has 53.",
         ),
-        Mistake(
-            _variant(shift=True),
+        *_either(
             "n is the exponent of the fraction, real = fraction · 2**n. But m is the fraction "
             "times 2**31: by how much does m have to be divided to give real again?",
+            shift=True,
+        ),
+        *_either(
+            "n is 31 plus the exponent. real = f · 2**e and f = m / 2**31, so real is "
+            "m · 2**(e - 31): which power of two divides m?",
+            added=True,
+        ),
+        *_either(
+            "n undoes the exponent of the fraction, but not the 31 bits by which the fraction was "
+            "multiplied to become m.",
+            short=True,
         ),
         Mistake(
-            _variant(swapped=True),
+            _variant(clamped=True),
+            "0.49999999999 is so near to one half that its m rounds up to 2**31. Cutting it off at "
+            "2**31 - 1 fits into an int32, but 2**30 with n one smaller is nearer.",
+        ),
+        Mistake(
+            _variant(wrong_way=True),
+            "Where m becomes 2**31 and is halved, n goes the wrong way: m / 2**n stays the same "
+            "when n becomes one *smaller*.",
+        ),
+        Mistake(
+            _variant(half_done=True),
+            "Where m becomes 2**31 it is halved, but n stays: m / 2**n is then half of what it "
+            "should be.",
+        ),
+        *_either(
             "m and n are in the wrong order: return the large one first.",
+            swapped=True,
         ),
         Mistake(
             _variant(ceil=True, carry=False),

@@ -60,6 +60,31 @@ def _taken_by_order(w: Array) -> Array:
     return (ranked / np.cumsum(ranked[::-1])[::-1])[order].reshape(w.shape)
 
 
+def _largest_first(w: Array) -> Array:
+    """Right, and never put back into the weights' order."""
+    ranked = np.sort(w.ravel() ** 2)[::-1]
+    scores: Array = (ranked / np.cumsum(ranked)).reshape(w.shape)
+    return scores
+
+
+def _turned_once(w: Array) -> Array:
+    """Sums up from the largest, and divides the smallest by the first of them."""
+    _, ranked, order = _ranked(w)
+    return _back(ranked / np.cumsum(ranked[::-1]), order, w)
+
+
+def _unsorted(w: Array) -> Array:
+    square = w.ravel() ** 2
+    scores: Array = (square / np.cumsum(square)).reshape(w.shape)
+    return scores
+
+
+def _unsorted_left(w: Array) -> Array:
+    square = w.ravel() ** 2
+    scores: Array = (square / np.cumsum(square[::-1])[::-1]).reshape(w.shape)
+    return scores
+
+
 def _signed(w: Array) -> Array:
     """Sorted by value, so that large negative weights come first."""
     flat = w.ravel()
@@ -108,9 +133,36 @@ EXERCISE = Exercise(
             "weight lies, so scores have to be written there: scores[order] = …",
         ),
         Mistake(
+            _largest_first,
+            "The scores are right, but in the order of the sorted weights, the largest first. Each "
+            "belongs where its weight is: np.sort forgets where that was, np.argsort does not.",
+        ),
+        Mistake(
+            _turned_once,
+            "The sums start at the largest weight, but they divide squares that start at the "
+            "smallest. Both have to run in the same direction: turn the sums round again.",
+        ),
+        Mistake(
+            _unsorted,
+            "The sum runs over the weights that come first in the array, not over those that are "
+            "at least as large: sort before adding up.",
+        ),
+        Mistake(
+            _unsorted_left,
+            "The sum runs over the weights that come later in the array, not over those that are "
+            "at least as large: sort before adding up.",
+        ),
+        Mistake(
             _signed,
             "The weights were sorted with their signs, so that a large negative one counts as the "
             "smallest. Sort the squares.",
+        ),
+    ),
+    stops=(
+        (
+            "out of bounds",
+            "Was the array of several dimensions? argsort sorts each row of it for itself. The "
+            "layer is one list here: w.ravel() first, .reshape(w.shape) last.",
         ),
     ),
 )

@@ -64,6 +64,33 @@ def _no_sign(w: np.ndarray) -> np.ndarray:
     return np.abs(solve(w))
 
 
+def _sum(w: np.ndarray) -> np.ndarray:
+    return _with(w, _best(w), float(_sums(w)[0][_best(w) - 1]))
+
+
+def _own_values(w: np.ndarray) -> np.ndarray:
+    return np.where(solve(w) != 0, w, 0.0)
+
+
+def _in_front(w: np.ndarray) -> np.ndarray:
+    """The signs and places of the sorted weights."""
+    return solve(w[np.argsort(-np.abs(w), kind="stable")])
+
+
+def _by_value(w: np.ndarray) -> np.ndarray:
+    """Sorts the weights, not their magnitudes: the positive ones come first."""
+    order = np.argsort(-w, kind="stable")
+    sums = np.cumsum(w[order])
+    k = int(np.argmax(sums**2 / np.arange(1, len(w) + 1))) + 1
+    result = np.zeros_like(w)
+    result[order[:k]] = sums[k - 1] / k
+    return result
+
+
+def _in_front_unsigned(w: np.ndarray) -> np.ndarray:
+    return np.abs(_in_front(w))
+
+
 def _cases() -> list[tuple[np.ndarray]]:
     rng = np.random.default_rng(0)
     return [
@@ -84,8 +111,8 @@ EXERCISE = Exercise(
             _binary,
             "Every weight became −c or c: that is the best binary answer. With 0 among the levels "
             "the small weights can be left at 0, and c need not be a compromise with them. (If you "
-            "did compare: S grows with every weight, and so does S/√k of the smallest first; S²/k "
-            "of the largest does not.)",
+            "did compare S²/k: the weights have to be sorted with the largest first. With the "
+            "smallest first it grows to the end.)",
         ),
         Mistake(
             _mean_of_all,
@@ -94,9 +121,9 @@ EXERCISE = Exercise(
         ),
         Mistake(
             _largest_mean,
-            "k was chosen for the largest mean S/k. That is always k = 1, the largest weight "
-            "alone, and all others have to be 0. What falls with k kept weights is the error, by "
-            "S²/k: look again at what is squared.",
+            "Only the largest weight is kept, whatever the weights are. Was k chosen for the "
+            "largest mean, S/k, or for Σw²/k? Both are largest for k = 1: the error falls by S²/k, "
+            "the square of the sum. Or does k count from 0, and the first S²/k is infinite?",
         ),
         Mistake(
             _threshold,
@@ -117,6 +144,31 @@ EXERCISE = Exercise(
         Mistake(
             _no_sign,
             "The magnitudes are right, the signs are missing: negative weights become −c.",
+        ),
+        Mistake(
+            _sum,
+            "The right weights are kept, but each became S, the sum of all that are kept. c is "
+            "their mean, S/k.",
+        ),
+        Mistake(
+            _own_values,
+            "The right weights are kept, but each with its own value: that is pruning. A codebook "
+            "has one c for all of them.",
+        ),
+        Mistake(
+            _in_front,
+            "The entries are right, but in the order of the sorted weights. np.argsort says where "
+            "each of them belongs.",
+        ),
+        Mistake(
+            _in_front_unsigned,
+            "±c stand at the front of the result, where the sorted weights were, and without "
+            "signs. np.argsort says where each of them belongs.",
+        ),
+        Mistake(
+            _by_value,
+            "The weights were sorted by value, so that large negative ones come last. Sort by "
+            "magnitude.",
         ),
     ),
     stops=(
