@@ -16,7 +16,7 @@ import pytest
 import tinykit as tk
 from tinykit.compress.encoded import Part, encode, raw
 from tinykit.compress.pruning import parameters
-from tinykit.explore._prune_words import HOWS, STRUCTURES, file_bytes, size_rows
+from tinykit.explore._prune_words import HOWS, HURT, STRUCTURES, file_bytes, size_rows
 from tinykit.explore.explorer import Cancelled
 from tinykit.explore.prune import LAYERS, Prune, Pruned
 from tinykit.graph.errors import TinykitError
@@ -124,6 +124,22 @@ def test_the_sensitive_layer_is_named_rightly(half: Pruned, explorer: Prune) -> 
         rf"most sensitive is {re.escape(most)} .* Least is {re.escape(least)} ",
         explorer.text(half),
     )
+
+
+def test_what_a_layer_loses_is_what_the_scan_measured(explorer: Prune) -> None:
+    for structure in STRUCTURES:
+        result = explorer.compute({"structure": structure})
+        text, scan = explorer.text(result), result.scan
+        row = int(np.argsort(-scan.drop.mean(1), kind="stable")[-1])  # the last of equals
+        name = re.escape(result.parts[scan.layers[row]])
+        if result.bench.fixed is not None:
+            worst = f"{100 * scan.drop[row].max():.1f}"
+            assert re.search(rf"Least is {name} .* it loses {worst} points \(", text)
+        elif scan.drop[row].max() <= HURT:
+            assert re.search(
+                rf"Least is {name} .* it loses no more than 5 points, even at 95%", text
+            )
+        assert ("one for each class" in text) == (structure == "channel")
 
 
 def test_curves_start_at_the_whole_network_and_marks_lie_on_them(

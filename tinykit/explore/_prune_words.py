@@ -125,9 +125,12 @@ def _sensitive(result: Pruned) -> str:
         return f"{result.parts[scan.layers[row]]} ({size / all_:.1%} of the weights)"
 
     def when(row: int) -> str:
+        if result.bench.fixed is not None:
+            return f"loses {100 * drop[row].max():.1f} points"
         hurt = np.flatnonzero(drop[row] > HURT)
         if not len(hurt):
-            return f"never loses {100 * HURT:.0f} points"
+            most = scan.removed[row].max()
+            return f"loses no more than {100 * HURT:.0f} points, even at {most:.0%}"
         return f"loses {100 * drop[row, hurt[0]]:.0f} points at {scan.removed[row, hurt[0]]:.0%}"
 
     if most == least:
@@ -152,8 +155,9 @@ def _notes(result: Pruned) -> list[str]:
         if tied:
             notes.append(
                 "Layers with a + between their numbers lose the same channels: their outputs are "
-                "added, or one filters the other's. The classes stay."
+                "added, or one filters the other's."
             )
+        notes.append("The last layer keeps its outputs, one for each class, and loses inputs only.")
     else:
         dense = [result.layers[n] for n in bench.weights if n not in bench.together]
         if dense:

@@ -17,7 +17,7 @@ import numpy as np
 from tinykit.explore._prune_networks import Network, group_title, shipped, titles
 from tinykit.explore._prune_words import HOWS, STRUCTURES, python, size_rows, words
 from tinykit.explore.explorer import Choice, Control, Explorer, Settings, Tick, quiet
-from tinykit.graph.errors import MissingToolError
+from tinykit.graph.errors import MissingToolError, TinykitError
 from tinykit.plots import Curve, kept_weights, sensitivity_curves, shares, weight_histogram
 
 if TYPE_CHECKING:
@@ -192,6 +192,10 @@ class Prune(Explorer[Pruned]):
 
     def compute(self, settings: Settings, tick: Tick = quiet) -> Pruned:
         settings = self.settings(settings)
+        if settings["criterion"] == "fpgm" and settings["structure"] != "channel":
+            raise TinykitError(
+                "FPGM compares whole filters: let channels go, or choose another criterion"
+            )
         known = self._bench(settings, tick)
         bench = known.bench
         amount = self._amount(known, settings)
