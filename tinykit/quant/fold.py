@@ -13,6 +13,9 @@ from tinykit.quant.quantizer import Quantizer
 
 #: a module's class, a function, or a method's name: what a node does
 Does = type[nn.Module] | Callable | str | None
+Plain = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+#: the kinds of layers that get integer weights
+LAYERS: tuple[Does, ...] = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def folded(model: nn.Module) -> fx.GraphModule:
@@ -48,19 +51,25 @@ def folded(model: nn.Module) -> fx.GraphModule:
             continue
         before = node.args[0]
         kind = kind_of(traced, before)
-        if kind not in (nn.Conv2d, nn.Linear) or len(before.users) > 1:
+        if kind not in LAYERS or len(before.users) > 1:
             continue
         if uses[str(before.target)] > 1:
             continue
         layer = traced.get_submodule(str(before.target))
         norm = traced.get_submodule(str(node.target))
-        fuse = fuse_conv_bn_eval if kind is nn.Conv2d else fuse_linear_bn_eval
-        put(traced, str(before.target), fuse(layer.eval(), norm.eval()))  # type: ignore[arg-type,type-var]
+        put(traced, str(before.target), _fused(layer.eval(), norm.eval()))
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
     traced.graph.lint()
     traced.recompile()
     return traced.eval()
+
+
+def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module:
+    """`layer` with the batch norm behind it in its weights and bias."""
+    if isinstance(layer, nn.Linear):
+        return fuse_linear_bn_eval(layer, norm)  # type: ignore[arg-type,type-var]
+    return fuse_conv_bn_eval(layer, norm, isinstance(layer, nn.ConvTranspose2d))  # type: ignore[arg-type,type-var]
 
 
 def kind_of(traced: fx.GraphModule, node: fx.Node) -> Does:
@@ -78,7 +87,6 @@ def put(traced: fx.GraphModule, name: str, module: nn.Module) -> None:
     setattr(traced.get_submodule(parent), own, module)
 
 
-def plain_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+def plain_layers(model: nn.Module) -> dict[str, Plain]:
     """The layers that quantization gives integer weights, by name."""
-    kinds = (nn.Conv2d, nn.Linear)
-    return {n: m for n, m in model.named_modules() if type(m) in kinds}  # type: ignore[misc]
+    return {n: m for n, m in model.named_modules() if type(m) in LAYERS}  # type: ignore[misc]
