@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
@@ -18,7 +19,39 @@ Plain = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 LAYERS: tuple[Does, ...] = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-def folded(model: nn.Module) -> fx.GraphModule:
+class Folded(fx.GraphModule):
+    """A traced module that keeps what was attached to it (`input_shape`, `masks`, `sparse`).
+
+    torch.fx copies only what the graph refers to, and unpickles as the plain class.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Folded:
+        made: Folded = super().__deepcopy__(memo)  # type: ignore[assignment]
+        return _attached(self, made, memo)
+
+    def __copy__(self) -> Folded:
+        made = Folded(self, self.graph)
+        made.meta = self.meta
+        return _attached(self, made)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, super().__reduce__()
+
+
+def _attached(source: nn.Module, made: Folded, memo: dict[int, Any] | None = None) -> Folded:
+    """`made` with whatever attributes `source` has beyond it; copied, where there is a `memo`."""
+    for name, value in vars(source).items():
+        if name not in vars(made):
+            vars(made)[name] = value if memo is None else copy.deepcopy(value, memo)
+    return made
+
+
+def _unpickled(make: Callable[..., fx.GraphModule], given: tuple[Any, ...]) -> Folded:
+    plain = make(*given)
+    return _attached(plain, Folded(plain, plain.graph))
+
+
+def folded(model: nn.Module) -> Folded:
     """A copy of `model`, traced, in eval mode, its batch norms folded into weights and biases.
 
     Layers keep their names. What is traced already (a folded module) is copied and folded again,
@@ -32,7 +65,8 @@ def folded(model: nn.Module) -> fx.GraphModule:
     if any(isinstance(m, Quantizer) for m in model.modules()):
         raise TinykitError("the model is quantized already; start from the float model")
     try:
-        traced = fx.symbolic_trace(copy.deepcopy(model).eval())
+        own = copy.deepcopy(model).eval()
+        traced = Folded(own, fx.Tracer().trace(own), type(model).__name__)
     except Exception as error:  # torch.fx raises many kinds
         raise TinykitError(
             f"{type(model).__name__}.forward cannot be traced ({error}): keep Python control flow "
@@ -60,6 +94,7 @@ def folded(model: nn.Module) -> fx.GraphModule:
         put(traced, str(before.target), _fused(layer.eval(), norm.eval()))
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()  # batch norms that nothing calls any more
     traced.graph.lint()
     traced.recompile()
     return traced.eval()
