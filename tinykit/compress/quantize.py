@@ -87,7 +87,7 @@ class Quantize(Scheme):
         if isinstance(bits_of, int):
             bits_of = mixed_precision(model, data, bits_of, widths=(4, 8)).bits
         if self.method == "ptq":
-            return ptq(
+            fixed = ptq(
                 model,
                 data,
                 self.bits,
@@ -100,6 +100,8 @@ class Quantize(Scheme):
                 activation_bits=self.activation_bits,
                 seed=seed,
             )
+            hand_on(model, fixed)
+            return fixed
         made: nn.Module = calibrated(
             prepare(
                 model,

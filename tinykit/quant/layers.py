@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tinykit.quant.quantizer import Quantizer
 
-Made = TypeVar("Made", "QuantConv2d", "QuantLinear")
+Made = TypeVar("Made", "QuantConv2d", "QuantConvTranspose2d", "QuantLinear")
 
 
 class _Weighted:
@@ -24,6 +24,10 @@ class _Weighted:
         """The weights as the chip will have them, in real numbers."""
         made: torch.Tensor = self.quantizer(self.weight)
         return made
+
+    def with_weight(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """What the layer makes of `x` with these weights in the place of its own."""
+        raise NotImplementedError
 
 
 def _filled(made: Made, layer: nn.Module, quantizer: Quantizer) -> Made:
@@ -55,8 +59,60 @@ class QuantConv2d(nn.Conv2d, _Weighted):
         )
         return _filled(made, conv, quantizer)
 
+    def with_weight(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return self._conv_forward(x, weight, self.bias)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._conv_forward(x, self.quantized_weight(), self.bias)
+        return self.with_weight(x, self.quantized_weight())
+
+
+class QuantConvTranspose2d(nn.ConvTranspose2d, _Weighted):
+    """A transposed convolution with quantized weights; its output channels lie along axis 1."""
+
+    @classmethod
+    def of(cls, conv: nn.ConvTranspose2d, quantizer: Quantizer) -> QuantConvTranspose2d:
+        """`conv`, its weights passed through `quantizer`, which starts from them."""
+        quantizer.start(conv.weight)
+        made = cls(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+            conv.output_padding,  # type: ignore[arg-type]
+            conv.groups,
+            conv.bias is not None,
+            conv.dilation,  # type: ignore[arg-type]
+            conv.padding_mode,
+            device="meta",
+        )
+        return _filled(made, conv, quantizer)
+
+    def with_weight(
+        self, x: torch.Tensor, weight: torch.Tensor, output_size: list[int] | None = None
+    ) -> torch.Tensor:
+        more = self._output_padding(
+            x,
+            output_size,
+            self.stride,  # type: ignore[arg-type]
+            self.padding,  # type: ignore[arg-type]
+            self.kernel_size,  # type: ignore[arg-type]
+            2,
+            self.dilation,  # type: ignore[arg-type]
+        )
+        return F.conv_transpose2d(
+            x,
+            weight,
+            self.bias,
+            self.stride,
+            self.padding,  # type: ignore[arg-type]
+            more,
+            self.groups,
+            self.dilation,
+        )
+
+    def forward(self, x: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
+        return self.with_weight(x, self.quantized_weight(), output_size)
 
 
 class QuantLinear(nn.Linear, _Weighted):
@@ -70,20 +126,28 @@ class QuantLinear(nn.Linear, _Weighted):
         made = cls(linear.in_features, linear.out_features, bias, device="meta")
         return _filled(made, linear, quantizer)
 
+    def with_weight(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, weight, self.bias)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.quantized_weight(), self.bias)
+        return self.with_weight(x, self.quantized_weight())
 
 
 #: plain layer -> how its quantized counterpart is made
 COUNTERPARTS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Conv2d: QuantConv2d.of,
+    nn.ConvTranspose2d: QuantConvTranspose2d.of,
     nn.Linear: QuantLinear.of,
 }
 
 
-def weighted(model: nn.Module) -> dict[str, QuantConv2d | QuantLinear]:
+#: a layer that has a weight quantizer
+Weighted = QuantConv2d | QuantConvTranspose2d | QuantLinear
+
+
+def weighted(model: nn.Module) -> dict[str, Weighted]:
     """The layers of a prepared `model` that have a weight quantizer, by name."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, QuantConv2d | QuantLinear)}
+    return {n: m for n, m in model.named_modules() if isinstance(m, Weighted)}
 
 
 def activation_quantizers(model: nn.Module) -> dict[str, Quantizer]:
