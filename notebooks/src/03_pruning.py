@@ -183,7 +183,9 @@ for name, network in networks.items():
     )
 pairs = zip(profiles["whole"].layers, profiles["90 % zeros"].layers, strict=True)
 same = [whole.instructions == zeros.instructions for whole, zeros in pairs]
-print(f"\nwhole or 90 % zeros, the same to the instruction: {sum(same)} of the graph's {len(same)} ops")
+print(
+    f"\nwhole or 90 % zeros, the same to the instruction: {sum(same)} of the graph's {len(same)} ops"
+)
 
 # %% [markdown]
 # Parameters are counted without zeros. The sparse network is about as accurate as the whole one, and the chip sees no

@@ -74,7 +74,8 @@ prediction
 #
 # It starts with 8 bits. Turn *Bits of all* down to 4, and look at each layer: at which is accuracy lost, and what do the channels
 # of that layer have that those of others do not? Repair it: with more bits for that layer alone,
-# with a scale for each channel, with another range. Each accuracy is measured while you turn.
+# with a scale for each channel, with another range. Each accuracy is measured while you turn, by *fake quantization*: numbers are
+# rounded to their levels, but computed with as floats. (Layers count from 0 here.)
 
 # %%
 prediction.gate(lambda: explorer.view(bits=8))
@@ -89,10 +90,10 @@ prediction.compare(100 * four.accuracies[1], "The second half of this lesson fin
 # %% [markdown] part="explain"
 # ## Explain: integers all the way
 #
-# **From a range to a scale.** With $n$ bits there are $2^n$ integers. They are laid over the range $[a, b]$ that a tensor takes on examples
+# **From a range to a scale.** With $B$ bits there are $2^B$ integers. They are laid over the range $[a, b]$ that a tensor takes on examples
 # (Jacob et al., 2018): neighbours are a *scale* $s$ apart, and the *zero point* $z$ is the integer that stands for 0,
 #
-# $$s = \frac{b - a}{2^n - 1}, \qquad z = \mathrm{round}\Big({-2^{n-1}} - \frac{a}{s}\Big), \qquad
+# $$s = \frac{b - a}{2^B - 1}, \qquad z = \mathrm{round}\Big({-2^{B-1}} - \frac{a}{s}\Big), \qquad
 # q = \mathrm{clamp}\Big(\mathrm{round}\Big(\frac{x}{s}\Big) + z\Big), \qquad x \approx s\,(q - z).$$
 #
 # This is the network as integers, as TFLite computes it, and its last layer: 16 inputs, 10 outputs.
@@ -109,6 +110,10 @@ s_x, z_x = x.quant.scale[0], x.quant.zero_point[0]
 a, b = (float(s_x * (q - z_x)) for q in (-128, 127))
 print(f"inputs of {op.kind}: from {a:.3f} to {b:.3f}")
 print(f"s = ({b:.3f} - {a:.3f}) / 255 = {s_x:.5f}; z = round(-128 - {a:.0f} / s) = {z_x}")
+q = round(1 / s_x) + z_x
+print(
+    f"x = 1 becomes q = round(1 / {s_x:.5f}) - {-z_x} = {q}, and that stands for {s_x * (q - z_x):.3f}"
+)
 
 # %% [markdown]
 # $z$ is rounded so that **0 is stored exactly**. Convolutions pad images with zeros, and a ReLU makes most numbers 0; an error there
@@ -120,7 +125,7 @@ zeros = [float((study.values(n, "activations") == 0).mean()) for n in range(5)]
 print("outputs that are exactly 0, layer by layer:", " ".join(f"{z:.0%}" for z in zeros))
 
 # %% [markdown]
-# **Multiply and add in integers.** Weights are symmetric, $z_w = 0$. The real output is a sum of real products; put the
+# **Multiply and add in integers.** Weights are *symmetric*: as many levels above 0 as below, $z_w = 0$. The real output is a sum of real products; put the
 # integers in, and the scales come out of the sum:
 #
 # $$\sum_i s_w q_{w,i} \cdot s_x (q_{x,i} - z_x) = s_w s_x \Big(\underbrace{\sum_i q_{w,i}\,(q_{x,i} - z_x)}_{\text{an int32}}\Big).$$
@@ -165,9 +170,9 @@ print(f"m = round(M · 2^{n}) = {m:,}: {m.bit_length()} bits; m / 2^{n} = {m / 2
 # %%
 def rescale(total, m, n):
     """total · m / 2**n in integers, for n from 32 on, as TFLite rounds it."""
-    high = (total * m + (1 << 30)) >> 31
+    high = (total * m + (1 << 30)) >> 31  # / 2**31; adding half of that first rounds it
     half = 1 << (n - 32)
-    return (high + half - (high < 0)) >> (n - 31)
+    return (high + half - (high < 0)) >> (n - 31)  # the rest; -2.5 becomes -3, as 2.5 becomes 3
 
 
 got = np.clip(rescale(total[:, 0], m, n) + z_y, -128, 127)
@@ -185,10 +190,11 @@ print(tk.verify(graph, samples=10))
 #
 # $$\frac{1}{s}\int_{-s/2}^{s/2} e^2\, \mathrm{d}e = \frac{s^2}{12}.$$
 #
-# A bit less doubles $s$, so the squared error becomes four times as large, bit by bit. For the weights of layer 3, a depthwise convolution, and for accuracy:
+# A bit less doubles $s$, nearly, so the squared error becomes four times as large, bit by bit. (Nearly: weights of 8 bits have 127
+# levels above 0, of 7 bits 63, but of 4 bits 7 and of 3 bits 3, which is $7/3 = 2.3$ times the step and 5.4 times the error.) For the weights of layer 3, a depthwise convolution, and for accuracy:
 
 # %%
-print(f"{'':6}{'layer 3, squared error':>26}{'accuracy of the network':>32}")
+print(f"{'':6}{'layer 3, mean squared error':>26}{'accuracy of the network':>31}")
 print(f"{'bits':6}{'s²/12':>13}{'measured':>13}{'a scale a layer':>17}{'a scale a channel':>19}")
 power = float((study.values(3, "weights") ** 2).mean())
 for bits in range(8, 1, -1):
@@ -200,8 +206,8 @@ for bits in range(8, 1, -1):
     print(f"{bits:4}  {s * s / 12:13.5f}{error:13.5f}{right:17.1%}{better:19.1%}")
 
 # %% [markdown]
-# Down to 3 bits the formula is right to a third; with 2, errors are no longer spread evenly over a step. Accuracy behaves
-# otherwise: nothing, nothing, then a cliff. And the cliff has a place.
+# Down to 3 bits the formula is right to a third; with 2, nearly all weights become 0, and errors are not spread over a step. Accuracy behaves
+# otherwise: it loses next to nothing down to 6 bits, little with 5, and then falls off a cliff. And the cliff has a place.
 
 # %%
 print("weights of one layer alone in 4 bits, and the widest and the median range of its channels:")
