@@ -13,7 +13,11 @@ from tests.browser.driver import browsing, open_app, serving_notebook, watched_p
 from tinykit.explore.app import write_notebook  # noqa: E402
 
 #: explorer → file, height of the page
-PICTURES = {"compress-deploy": ("screenshot", 1120), "inside-engine": ("inside_engine", 1480)}
+PICTURES = {
+    "compress-deploy": ("screenshot", 1120),
+    "inside-engine": ("inside_engine", 1480),
+    "combine": ("combine", 1150),
+}
 WIDTH = 1400
 
 

@@ -1,3 +1,6 @@
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ import tinykit as tk
 from tinykit.compress import Chain, Scheme
 from tinykit.compress.prune import parameters
 from tinykit.compress.pruning import Criterion
-from tinykit.data import Dataset
+from tinykit.data import Dataset, Split
 from tinykit.graph import TinykitError
 from tinykit.nn import predict, zoo
 
@@ -172,6 +175,15 @@ def test_a_scheme_of_ones_own(data: Dataset) -> None:
             "structures 'channel'.*not 'block'",
         ),
         (lambda: tk.Prune(), "needs amount"),
+        (lambda: tk.Prune(0.5, multiple=1.5), "multiple is 1.5"),
+        (lambda: tk.Prune(0.5, rounds=1.5), "rounds is 1.5"),
+        (lambda: tk.Prune(0.5, epochs="3"), "epochs is '3'"),
+        (lambda: tk.Prune(0.5, lr="a"), "lr is 'a'"),
+        (lambda: tk.Prune(0.5, structure=4), "structure by its name"),
+        (lambda: tk.Quantize(epochs=1.5), "epochs is 1.5"),
+        (lambda: tk.Quantize(8.0), "bits=2 to 8, not 8.0"),
+        (lambda: tk.Quantize(mixed=True), "not True"),
+        (lambda: tk.Quantize(mixed={"a": 99}), r"mixed\['a'\] is 99"),
         (lambda: tk.Prune("half"), "0 <= amount < 1, not half"),
         (lambda: tk.Prune({"a": 1}), "for layer 'a' it is 1"),
         (lambda: tk.Prune(0.5, criterion="luck"), "criteria magnitude, taylor, lamp"),
@@ -190,12 +202,12 @@ def test_a_scheme_of_ones_own(data: Dataset) -> None:
         (lambda: tk.Prune(0.5, schedule="rewind"), "early state"),
         (lambda: tk.Prune(0.5, rewind_to={}), "early state"),
         (lambda: tk.Prune(structure="2:4", schedule="gradual"), "at once"),
-        (lambda: tk.Prune(0.5, multiple=0), "multiple >= 1"),
-        (lambda: tk.Prune(0.5, rounds=0), "rounds >= 1"),
-        (lambda: tk.Prune(0.5, lr=0), "lr > 0"),
+        (lambda: tk.Prune(0.5, multiple=0), "multiple is 0"),
+        (lambda: tk.Prune(0.5, rounds=0), "rounds is 0"),
+        (lambda: tk.Prune(0.5, lr=0), "lr is 0"),
         (lambda: tk.Quantize(bits=1), "bits=2 to 8, not 1"),
         (lambda: tk.Quantize(method="best"), "'qat' and 'ptq'"),
-        (lambda: tk.Quantize(epochs=-1), "epochs >= 0"),
+        (lambda: tk.Quantize(epochs=-1), "epochs is -1"),
         (lambda: tk.Quantize(activation_bits=12), "activation_bits=2 to 8, or 16"),
         (lambda: tk.Quantize(weights="finest"), "no quantizer 'finest'"),
         (lambda: tk.Quantize(mixed=0.5), r"mixed=\{layer: bits\} or mixed=bytes"),
@@ -214,3 +226,20 @@ def test_what_cannot_be_done_is_told(model: nn.Module, data: Dataset) -> None:
         tk.compress(model, data, tk.Prune(0.999, epochs=0))
     with pytest.raises(TinykitError, match="nothing to prune"):
         tk.compress(nn.Flatten(), data, tk.Prune(0.5))
+
+
+def test_inputs_that_no_scheme_can_take_are_named(data: Dataset) -> None:
+    model, scheme = tk.zoo.mlp(data.spec, width=0.1), tk.Prune(0.5, epochs=0)
+    with pytest.raises(TinykitError, match="model is a str"):
+        tk.compress("model", data, scheme)  # type: ignore[arg-type]
+    with pytest.raises(TinykitError, match="data is a ndarray"):
+        tk.compress(model, data.train.x, scheme)  # type: ignore[arg-type]
+    with pytest.raises(TinykitError, match="seed is 'a'"):
+        tk.compress(model, data, scheme, seed="a")  # type: ignore[arg-type]
+    with pytest.raises(TinykitError, match=r"is torch\.float64"):
+        tk.compress(copy.deepcopy(model).double(), data, scheme)
+    for split in ("train", "val"):
+        part = data.split(split)
+        none = replace(data, **{split: Split(part.x[:0], part.y[:0])})  # type: ignore[arg-type]
+        with pytest.raises(TinykitError, match=f"no examples in its split '{split}'"):
+            tk.compress(model, none, scheme)

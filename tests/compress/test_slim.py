@@ -14,23 +14,23 @@ from torch import nn
 import tinykit as tk
 from tinykit.compress.csteps.theta import Factors
 from tinykit.compress.slim import replace_layers, saves, split_conv, split_linear
-from tinykit.compress.views import Scheme, from_matrix, matrix_shape, to_matrix
+from tinykit.compress.views import Shaping, from_matrix, matrix_shape, to_matrix
 from tinykit.data import Dataset
 from tinykit.graph.errors import TinykitError
 
 
-def factors(layer: Any, rank: int, scheme: Scheme = 1) -> Factors:
+def factors(layer: Any, rank: int, shaping: Shaping = 1) -> Factors:
     """The best of this rank, or with luck the layer's own."""
-    matrix = to_matrix(layer.weight.detach(), scheme)
+    matrix = to_matrix(layer.weight.detach(), shaping)
     u, s, v = torch.linalg.svd(matrix, full_matrices=False)
     return Factors(tuple(matrix.shape), u[:, :rank] * s[:rank], v[:rank])
 
 
-def dense(layer: Any, theta: Factors, scheme: Scheme = 1) -> Any:
+def dense(layer: Any, theta: Factors, shaping: Shaping = 1) -> Any:
     """The layer itself, with Δ(Θ) as its weight."""
     made = copy.deepcopy(layer)
     with torch.no_grad():
-        made.weight.copy_(from_matrix(theta.decompress(), tuple(layer.weight.shape), scheme))
+        made.weight.copy_(from_matrix(theta.decompress(), tuple(layer.weight.shape), shaping))
     return made
 
 
@@ -56,7 +56,7 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
     mode=st.sampled_from(["zeros", "zeros", "reflect", "replicate", "circular"]),
     channels=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     rank=st.integers(0, 3),
-    scheme=st.sampled_from([1, 2]),
+    shaping=st.sampled_from([1, 2]),
     bias=st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
@@ -68,7 +68,7 @@ def test_a_convolution_in_two_is_the_convolution(
     mode: str,
     channels: tuple[int, int],
     rank: int,
-    scheme: Scheme,
+    shaping: Shaping,
     bias: bool,
 ) -> None:
     if padding == "same":
@@ -76,13 +76,13 @@ def test_a_convolution_in_two_is_the_convolution(
     conv = nn.Conv2d(
         *channels, kernel, stride, padding, dilation, bias=bias, padding_mode=mode
     ).eval()
-    theta = factors(conv, rank, scheme)
-    rows, columns = matrix_shape(tuple(conv.weight.shape), scheme)
+    theta = factors(conv, rank, shaping)
+    rows, columns = matrix_shape(tuple(conv.weight.shape), shaping)
     assume(theta.rank == rank)
     x = torch.randn(2, channels[0], 15, 14)
-    made = split_conv(conv, theta.left, theta.right, scheme)
+    made = split_conv(conv, theta.left, theta.right, shaping)
     with torch.no_grad():
-        assert_close(made(x), dense(conv, theta, scheme)(x))
+        assert_close(made(x), dense(conv, theta, shaping)(x))
     assert isinstance(made, nn.Sequential) == saves(rows, columns, rank)
     if isinstance(made, nn.Sequential):
         own = bias * channels[1]
@@ -123,18 +123,18 @@ def data() -> Dataset:
     return tk.data.load("digits")
 
 
-@pytest.mark.parametrize("scheme", [1, 2])
-def test_a_network_in_factors_is_a_smaller_graph(scheme: Scheme, data: Dataset) -> None:
+@pytest.mark.parametrize("shaping", [1, 2])
+def test_a_network_in_factors_is_a_smaller_graph(shaping: Shaping, data: Dataset) -> None:
     model = tk.zoo.lenet(data.spec, seed=3).eval()
     ranks = {"3": 4, "7.weight": 10, "9": 12, "11.weight": 9}  # the last would be no smaller
     layers: dict[str, Any] = {
-        name: (factors(model.get_submodule(name.split(".")[0]), rank, scheme), scheme)
+        name: (factors(model.get_submodule(name.split(".")[0]), rank, shaping), shaping)
         for name, rank in ranks.items()
     }
     whole = copy.deepcopy(model)
     for name in ("3", "7", "9", "11"):
         theta = layers.get(name) or layers[f"{name}.weight"]
-        setattr(whole, name, dense(model.get_submodule(name), theta[0], scheme))
+        setattr(whole, name, dense(model.get_submodule(name), theta[0], shaping))
     before = {name: p.clone() for name, p in model.state_dict().items()}
     state = torch.random.get_rng_state()
     small = replace_layers(model, layers)

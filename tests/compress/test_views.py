@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinykit.compress.views import Scheme, from_matrix, matrix_shape, to_matrix
+from tinykit.compress.views import Shaping, from_matrix, matrix_shape, to_matrix
 from tinykit.graph.errors import TinykitError
 
 sizes = st.integers(0, 5)
 conv_shapes = st.tuples(sizes, sizes, sizes, sizes)
 linear_shapes = st.tuples(sizes, sizes)
-schemes = st.sampled_from([1, 2])
+shapings = st.sampled_from([1, 2])
 
 
 def numbered(shape: tuple[int, ...]) -> torch.Tensor:
@@ -23,18 +23,18 @@ def numbered(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.arange(torch.Size(shape).numel(), dtype=torch.float32).reshape(shape)
 
 
-@given(st.one_of(conv_shapes, linear_shapes), schemes)
+@given(st.one_of(conv_shapes, linear_shapes), shapings)
 @settings(max_examples=80, deadline=None)
-def test_there_and_back(shape: tuple[int, ...], scheme: Scheme) -> None:
+def test_there_and_back(shape: tuple[int, ...], shaping: Shaping) -> None:
     weight = numbered(shape)
-    matrix = to_matrix(weight, scheme)
-    assert tuple(matrix.shape) == matrix_shape(shape, scheme)
-    back = from_matrix(matrix, shape, scheme)
+    matrix = to_matrix(weight, shaping)
+    assert tuple(matrix.shape) == matrix_shape(shape, shaping)
+    back = from_matrix(matrix, shape, shaping)
     assert back.shape == weight.shape
     assert torch.equal(back, weight)
     rows, columns = matrix.shape
     other = numbered((rows, columns)) + 0.5
-    assert torch.equal(to_matrix(from_matrix(other, shape, scheme), scheme), other)
+    assert torch.equal(to_matrix(from_matrix(other, shape, shaping), shaping), other)
 
 
 @given(conv_shapes)
@@ -67,7 +67,7 @@ def test_errors_say_what_to_do() -> None:
         to_matrix(torch.zeros(3))
     with pytest.raises(TinykitError, match="take 1 or 2"):
         to_matrix(torch.zeros(3, 2), 3)  # type: ignore[arg-type]
-    with pytest.raises(TinykitError, match="take scheme 1"):
+    with pytest.raises(TinykitError, match="take shaping 1"):
         to_matrix(torch.zeros(3, 2, 5), 2)
     with pytest.raises(TinykitError, match=r"matrix of \(2, 12\)"):
         from_matrix(torch.zeros(3, 8), (2, 3, 2, 2), 1)

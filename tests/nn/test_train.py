@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import tinykit as tk
-from tinykit.data import Dataset
+from tinykit.data import Dataset, Split
 from tinykit.nn import History, TrainingError, accuracy, predict
 from tinykit.nn.train import one_cycle
 
@@ -110,3 +112,13 @@ def test_one_cycle_rises_and_falls() -> None:
     assert rates[-1] == pytest.approx(0)
     assert np.all(np.diff(rates[:top]) > 0)
     assert np.all(np.diff(rates[top:]) < 0)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_an_empty_split_is_told(data: Dataset, part: str) -> None:
+    nothing = Split(data.test.x[:0], data.test.y[:0])
+    model = tk.zoo.mlp(data.spec, width=0.1)
+    with pytest.raises(TrainingError, match="examples to train on"):
+        tk.fit(model, replace(data, **{part: nothing}), 1, progress=False)
+    with pytest.raises(tk.TinykitError, match="at least one example"):
+        accuracy(model, nothing.x, nothing.y)

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import tinykit as tk
+from tinykit.graph.errors import ModelFormatError, TinykitError
 from tinykit.nn.weights import load_weights, save_weights
+from tinykit.quant.quantizers.uniform import Uniform
 
 SPEC = tk.data.load("digits").spec
 
@@ -34,3 +37,18 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     save_weights(nn.Linear(3, 3), tmp_path / "other.npz")
     with pytest.raises(tk.TinykitError, match="another module: weight differ"):
         load_weights(model, tmp_path / "other.npz")
+
+
+def test_what_is_no_archive_of_numbers_is_refused(tmp_path: Path) -> None:
+    model = nn.Linear(2, 2)
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    np.savez(tmp_path / "words.npz", weight=np.array("x"), bias=np.array("y"))
+    for name in ("one.npy", "words.npz"):
+        with pytest.raises(ModelFormatError, match="holds no weights"):
+            load_weights(model, tmp_path / name)
+
+
+def test_states_that_are_more_than_tensors_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TinykitError, match="'_extra_state' is no tensor"):
+        save_weights(Uniform(), tmp_path / "q.npz")
+    assert not (tmp_path / "q.npz").exists()

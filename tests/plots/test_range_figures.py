@@ -8,7 +8,7 @@ from tests.plots.test_plots import valid
 from tinykit.plots.bits import LEAST, layer_bits, sensitivities
 from tinykit.plots.ranges import Errors, accuracy_lines, range_errors
 
-ERRORS = Errors([0.25, 0.5, 1.0], [0.2, 0.01, 0.0], [0.001, 0.02, 0.1])
+ERRORS = Errors([0.25, 0.5, 1.0], [0.2, 0.01, 0.0], [0.002, 0.02, 0.1])
 
 
 def test_errors_are_drawn_whole_and_in_parts() -> None:
@@ -16,8 +16,8 @@ def test_errors_are_drawn_whole_and_in_parts() -> None:
         range_errors({2: ERRORS}, marks={"MSE": (0.5, 0.03)}, title="t", subtitle="s", at=0.5)
     )
     traces = {t.name: t for t in figure.data}
-    assert list(traces["sum"].y) == pytest.approx([0.201, 0.03, 0.1])
-    assert list(traces["rounding"].y) == pytest.approx([0.001, 0.02, 0.1])
+    assert list(traces["sum"].y) == pytest.approx([0.202, 0.03, 0.1])
+    assert list(traces["rounding"].y) == pytest.approx([0.002, 0.02, 0.1])
     # no error has no logarithm: nothing is drawn
     assert traces["clipping"].y[2] is None
     assert (traces["MSE"].x[0], traces["MSE"].y[0]) == (0.5, 0.03)

@@ -62,6 +62,42 @@ def test_equalization_keeps_the_function(name: str, harsh: bool, data: Dataset) 
     assert np.abs(before - after).max() <= 1e-5 * np.abs(before).max()
 
 
+class Rearranged(nn.Module):
+    """Linear layers whose inputs are no channels, though as many or a multiple."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.conv = nn.Conv2d(1, 8, 3, padding=1)
+        self.mixing = nn.Linear({"rows": 8, "places": 64, "after": 8}[kind], 16)
+        self.last = nn.Linear({"rows": 8 * 8 * 16, "places": 8 * 16, "after": 8 * 16}[kind], 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "after":
+            x = x.squeeze(1)
+        else:
+            x = torch.relu(self.conv(x))
+            x = torch.flatten(x, 2) if self.kind == "places" else x
+        return self.last(torch.relu(self.mixing(x)).flatten(1))
+
+
+@pytest.mark.parametrize("kind", ["rows", "places", "after"])
+def test_equalization_leaves_alone_what_reads_no_channels(kind: str) -> None:
+    torch.manual_seed(0)
+    model = Rearranged(kind).eval()
+    with torch.no_grad():
+        model.conv.weight[0] *= 30
+        model.mixing.weight[0] *= 30
+        x = torch.randn(4, 1, 8, 8)
+        torch.testing.assert_close(equalized(model)(x), model(x))
+
+
+def test_no_random_number_is_drawn(trained: nn.Module) -> None:
+    before = torch.get_rng_state()
+    prepare(trained)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_ranges_are_equal_channel_by_channel(data: Dataset) -> None:
     made = equalized(uneven(tk.zoo.ds_cnn(data.spec, width=0.5)))
     joined = pairs(made)

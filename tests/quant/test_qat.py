@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import tinykit as tk
+from tinykit.compress.pruning.masks import Masks, attach, masks_of
 from tinykit.data import Dataset
 from tinykit.graph import Graph, TinykitError
 from tinykit.nn import predict
@@ -170,6 +172,41 @@ def test_a_prepared_module_can_be_saved_whole(trained: nn.Module, data: Dataset)
     again = torch.load(file, weights_only=False)
     x = data.test.x[:50]
     np.testing.assert_array_equal(predict(small, x), predict(again, x))
+
+
+def test_copies_carry_what_is_attached(trained: nn.Module, data: Dataset) -> None:
+    small = calibrated(prepare(trained, 4), data)
+    keep = torch.zeros(3, dtype=torch.bool)
+    small.masks, small.sparse = Masks({"a": keep}), True  # type: ignore[assignment]
+
+    def saved(module: nn.Module) -> nn.Module:
+        return pickle.loads(pickle.dumps(module))  # type: ignore[no-any-return]
+
+    x = data.test.x[:50]
+    ways = (copy.deepcopy, copy.copy, saved, lambda m: copy.deepcopy(saved(copy.deepcopy(m))))
+    for n, way in enumerate(ways):
+        made = way(small)
+        assert (made.input_shape, made.sparse) == (small.input_shape, True)
+        assert torch.equal(made.masks.keep["a"], keep)
+        assert (made.masks.keep["a"] is keep) == (n == 1), "only a shallow copy shares"
+        assert set(made.state_dict()) == set(small.state_dict())
+        np.testing.assert_array_equal(predict(made, x), predict(small, x))
+    graph = tk.to_graph(copy.deepcopy(small))  # its shape is known
+    np.testing.assert_array_equal(outputs(graph, x), outputs(tk.to_graph(small), x))
+
+
+@pytest.mark.parametrize("method", ["qat", "ptq"])
+def test_masks_stay_through_quantization(method: str, trained: nn.Module, data: Dataset) -> None:
+    sparse = copy.deepcopy(trained)
+    conv = next(m for m in sparse.modules() if isinstance(m, nn.Conv2d) and m.groups == 1)
+    name = next(n for n, m in sparse.named_modules() if m is conv)
+    mask = torch.rand(conv.weight.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    attach(sparse, Masks({f"{name}.weight": mask}))
+    small = tk.compress(sparse, data.subset(64), tk.Quantize(method=method, epochs=1))
+    for made in (small, copy.deepcopy(small)):
+        assert torch.equal(masks_of(made).keep[f"{name}.weight"], mask)
+        assert not made.get_submodule(name).weight[~mask].any()  # type: ignore[union-attr,index]
+        assert made.sparse
 
 
 def test_folding_keeps_the_network(data: Dataset) -> None:

@@ -18,6 +18,10 @@ from tinykit.compress.constants import Channels, pads_zeros, through
 from tinykit.graph.errors import TinykitError
 
 
+class Untraceable(TinykitError):
+    """A model whose forward `torch.fx` cannot trace."""
+
+
 def drop_dead(model: nn.Module, shape: tuple[int, ...] | None = None) -> nn.Module:
     """A copy of `model` without units and channels that make no difference.
 
@@ -39,7 +43,7 @@ def drop_dead(model: nn.Module, shape: tuple[int, ...] | None = None) -> nn.Modu
     Raises
     ------
     TinykitError
-        No shape is known, or the model's forward cannot be traced.
+        No shape is known, or the model's forward cannot be traced (`Untraceable`).
     """
     model = copy.deepcopy(model).eval()
     shape = shape or getattr(model, "input_shape", None)
@@ -60,7 +64,7 @@ def _drop_once(model: nn.Module, example: Tensor) -> bool:
         ranks.run(example)
     except Exception as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TinykitError(f"cannot follow what {type(model).__name__} computes: {why}") from error
+        raise Untraceable(f"cannot follow what {type(model).__name__} computes: {why}") from error
     modules = dict(model.named_modules())
     shared = _shared(traced.graph, model)
     changed = False

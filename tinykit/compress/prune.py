@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from tinykit.compress.csteps._checks import number, whole
 from tinykit.compress.pruning.cut import Cut
 from tinykit.compress.pruning.layers import nonzero, parameters
 from tinykit.compress.pruning.schedules import SCHEDULES, Training, gradual, rewind, rounds
@@ -70,11 +71,15 @@ class Prune(Scheme):
     rewind_to: Mapping[str, Tensor] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.epochs is not None:
+            whole("epochs", self.epochs, 0)
+        whole("rounds", self.rounds, 1)
+        whole("multiple", self.multiple, 1)
+        if self.lr is not None:
+            number("lr", self.lr, positive=True)
+        if not isinstance(self.structure, str | None):
+            raise TinykitError(f"Prune takes structure by its name, not {self.structure!r}")
         cut = self.cut
-        if (self.epochs is not None and self.epochs < 0) or self.rounds < 1:
-            raise TinykitError("Prune needs epochs >= 0, rounds >= 1 and multiple >= 1")
-        if self.lr is not None and not self.lr > 0:
-            raise TinykitError(f"Prune needs lr > 0, not {self.lr}")
         if self.schedule not in (None, *SCHEDULES):
             raise TinykitError(
                 f"Prune knows the schedules {', '.join(SCHEDULES)}, not {self.schedule!r}"
@@ -106,8 +111,8 @@ class Prune(Scheme):
 
         if not isinstance(self.amount, (int, float)):
             return ()
-        if self != Prune(self.amount, epochs=self.epochs, lr=self.lr):
-            return ()  # whoever names a structure or a schedule means what comes first, or next
+        if self != Prune(self.amount):
+            return ()  # whoever names a structure or a training means what comes first, or next
         return (Sparsify(keep=round(1.0 - self.amount, 12)),)
 
     def apply(

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from tinykit.compress.csteps._checks import number, whole
 from tinykit.compress.finetune import finetune
 from tinykit.compress.pruning.masks import hand_on
 from tinykit.compress.scheme import Scheme
@@ -52,21 +53,27 @@ class Quantize(Scheme):
     final: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.bits not in range(2, 9):
+        if not isinstance(self.bits, int) or self.bits not in range(2, 9):
             raise TinykitError(f"Quantize takes bits=2 to 8, not {self.bits}")
         if self.method not in ("qat", "ptq"):
             raise TinykitError(f"Quantize knows method 'qat' and 'ptq', not {self.method!r}")
-        if (self.epochs is not None and self.epochs < 0) or not self.lr > 0:
-            raise TinykitError("Quantize needs epochs >= 0 and lr > 0")
+        if self.epochs is not None:
+            whole("epochs", self.epochs, 0)
+        number("lr", self.lr, positive=True)
         if self.activation_bits not in (*range(2, 9), 16):
             raise TinykitError(
                 f"Quantize takes activation_bits=2 to 8, or 16, not {self.activation_bits}"
             )
         kind_class(self.weights), kind_class(self.activations)  # unknown names are told now
-        if not (self.mixed is None or isinstance(self.mixed, int | Mapping)):
+        if not (self.mixed is None or isinstance(self.mixed, int | Mapping)) or (
+            isinstance(self.mixed, bool)
+        ):
             raise TinykitError(
                 f"Quantize takes mixed={{layer: bits}} or mixed=bytes, not {self.mixed!r}"
             )
+        for name, bits in self.mixed.items() if isinstance(self.mixed, Mapping) else ():
+            if not isinstance(bits, int) or bits not in range(2, 9):
+                raise TinykitError(f"Quantize takes 2 to 8 bits; mixed[{name!r}] is {bits!r}")
         if self.method == "qat" and (self.equalize or self.bias_correction or self.adaround):
             raise TinykitError(
                 "equalize, bias_correction and adaround are steps of method='ptq'; training "
@@ -80,7 +87,7 @@ class Quantize(Scheme):
         if isinstance(bits_of, int):
             bits_of = mixed_precision(model, data, bits_of, widths=(4, 8)).bits
         if self.method == "ptq":
-            return ptq(
+            fixed = ptq(
                 model,
                 data,
                 self.bits,
@@ -93,6 +100,8 @@ class Quantize(Scheme):
                 activation_bits=self.activation_bits,
                 seed=seed,
             )
+            hand_on(model, fixed)
+            return fixed
         made: nn.Module = calibrated(
             prepare(
                 model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import TYPE_CHECKING, ClassVar
 
 from tinykit.data.types import Dataset
@@ -116,4 +117,27 @@ def compress(
         raise TinykitError(
             f"compress takes a scheme such as tk.Prune(0.7) + tk.Quantize(bits=8), got {scheme!r}"
         )
+    check_inputs(model, data, seed)
     return scheme.apply(copy.deepcopy(model), data, seed=seed, progress=progress).eval()
+
+
+def check_inputs(model: nn.Module, data: Dataset, seed: int) -> None:
+    """What every scheme asks of its inputs, told before anything is trained."""
+    from torch import float32, nn
+
+    if not isinstance(model, nn.Module):
+        raise TinykitError(f"model is a {type(model).__name__}; it has to be a torch module")
+    if not isinstance(data, Dataset):
+        raise TinykitError(
+            f"data is a {type(data).__name__}; it has to be a Dataset: tinykit.data.load(name)"
+        )
+    for split in ("train", "val"):
+        if not len(data.split(split)):
+            raise TinykitError(f"data {data.name!r} has no examples in its split {split!r}")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise TinykitError(f"seed is {seed!r}; it has to be an integer from 0 to 2³² − 1")
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != float32:
+            raise TinykitError(
+                f"parameter {name!r} is {parameter.dtype}; it has to be float32: model.float()"
+            )

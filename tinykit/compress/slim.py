@@ -2,7 +2,7 @@
 
 A matrix of rank r stored as its factors saves bytes only in a file; a layer in two saves them, and
 multiplications, on the device. The shapings of a convolution are those of
-`tinykit.compress.views`; scheme 2 is the separable one of Jaderberg, Vedaldi, Zisserman ("Speeding
+`tinykit.compress.views`; shaping 2 is the separable one of Jaderberg, Vedaldi, Zisserman ("Speeding
 up Convolutional Neural Networks with Low Rank Expansions", BMVC 2014).
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tinykit.compress.csteps.theta import Factors
-from tinykit.compress.views import Scheme, from_matrix, matrix_shape
+from tinykit.compress.views import Shaping, from_matrix, matrix_shape
 from tinykit.graph.errors import TinykitError
 
 
@@ -54,14 +54,14 @@ def split_linear(linear: nn.Linear, left: Tensor, right: Tensor) -> nn.Module:
     return _pair(linear, _with(first, right), _with(second, left))
 
 
-def split_conv(conv: nn.Conv2d, left: Tensor, right: Tensor, scheme: Scheme = 1) -> nn.Module:
+def split_conv(conv: nn.Conv2d, left: Tensor, right: Tensor, shaping: Shaping = 1) -> nn.Module:
     """`conv` with the weight that left @ right is the matrix of: in two, or dense if no smaller.
 
     Parameters
     ----------
     conv : (n, m, d1, d2), without groups; gives strides, padding, dilation and the bias
-    left, right : scheme 1: (n, r) and (r, m·d1·d2); scheme 2: (n·d1, r) and (r, m·d2)
-    scheme : 1: a convolution d1×d2 to r channels, then one 1×1. 2: a convolution 1×d2 along the
+    left, right : shaping 1: (n, r) and (r, m·d1·d2); shaping 2: (n·d1, r) and (r, m·d2)
+    shaping : 1: a convolution d1×d2 to r channels, then one 1×1. 2: a convolution 1×d2 along the
         rows to r channels, then one d1×1 along the columns
 
     Returns
@@ -73,24 +73,24 @@ def split_conv(conv: nn.Conv2d, left: Tensor, right: Tensor, scheme: Scheme = 1)
     ------
     TinykitError
         A convolution with groups (each group is a matrix of its own, and small), or factors of
-        other shapes than the weight takes in this scheme.
+        other shapes than the weight takes in this shaping.
     """
     if type(conv) is not nn.Conv2d or conv.groups != 1:
         raise TinykitError(
             f"{conv} cannot be split in two: only Conv2d with groups=1 can; leave it dense"
         )
-    left, right = _factors(conv.weight, left, right, scheme)
+    left, right = _factors(conv.weight, left, right, shaping)
     shape: Any = tuple(conv.weight.shape)
     n, m, d1, d2 = shape
     rank = left.shape[1]
     if not saves(left.shape[0], right.shape[1], rank):
-        return _with(copy.deepcopy(conv), from_matrix(left @ right, shape, scheme))
+        return _with(copy.deepcopy(conv), from_matrix(left @ right, shape, shaping))
     padding: Any = conv.padding  # "same", "valid" or the size of both sides
     stride: Any = conv.stride
     dilation: Any = conv.dilation
     how: dict[str, Any] = {"padding_mode": conv.padding_mode, "device": "meta"}
     bias = conv.bias is not None
-    if scheme == 1:
+    if shaping == 1:
         first = nn.Conv2d(m, rank, (d1, d2), stride, padding, dilation, bias=False, **how)
         second = nn.Conv2d(rank, n, 1, bias=bias, device="meta")
         weights = right.reshape(rank, m, d1, d2), left.reshape(n, rank, 1, 1)
@@ -109,7 +109,7 @@ def split_conv(conv: nn.Conv2d, left: Tensor, right: Tensor, scheme: Scheme = 1)
 
 
 def replace_layers(
-    model: nn.Module, layers: Mapping[str, Factors | tuple[Factors, Scheme]]
+    model: nn.Module, layers: Mapping[str, Factors | tuple[Factors, Shaping]]
 ) -> nn.Module:
     """A copy of `model` whose layers of low rank are two layers each, where that is smaller.
 
@@ -117,7 +117,7 @@ def replace_layers(
     ----------
     model : any module; it is left alone
     layers : name of a Linear or Conv2d ("features.0"), or of its weight ("features.0.weight") →
-        its factors, with the scheme that made the weight a matrix; 1 where none is given. Where
+        its factors, with the shaping that made the weight a matrix; 1 where none is given. Where
         two layers would hold more numbers than one, it stays one with the product as its weight.
 
     Returns
@@ -134,7 +134,7 @@ def replace_layers(
     model = copy.deepcopy(model)
     for given, value in layers.items():
         name = given.removesuffix("weight").removesuffix(".")
-        theta, scheme = value if isinstance(value, tuple) else (value, 1)
+        theta, shaping = value if isinstance(value, tuple) else (value, 1)
         try:
             layer = model.get_submodule(name)
         except AttributeError:
@@ -144,7 +144,7 @@ def replace_layers(
             if type(layer) is nn.Linear:
                 made = split_linear(layer, theta.left, theta.right)
             elif isinstance(layer, nn.Conv2d):
-                made = split_conv(layer, theta.left, theta.right, scheme)
+                made = split_conv(layer, theta.left, theta.right, shaping)
             else:
                 raise TinykitError(f"a {type(layer).__name__}, not a Linear or Conv2d")
         except TinykitError as error:
@@ -158,14 +158,16 @@ def replace_layers(
     return model
 
 
-def _factors(weight: Tensor, left: Tensor, right: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor]:
+def _factors(
+    weight: Tensor, left: Tensor, right: Tensor, shaping: Shaping
+) -> tuple[Tensor, Tensor]:
     """Factors as the weight's dtype and device, checked, of rank 1 at least."""
-    rows, columns = matrix_shape(tuple(weight.shape), scheme)
+    rows, columns = matrix_shape(tuple(weight.shape), shaping)
     rank = left.shape[-1]
     if left.shape != (rows, rank) or right.shape != (rank, columns):
         raise TinykitError(
             f"factors {tuple(left.shape)} and {tuple(right.shape)} where the weight's matrix is "
-            f"{rows} × {columns} in scheme {scheme}"
+            f"{rows} × {columns} in shaping {shaping}"
         )
     left, right = left.detach().to(weight), right.detach().to(weight)
     if rank == 0:

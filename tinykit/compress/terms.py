@@ -17,7 +17,7 @@ from torch import nn
 from tinykit.compress import csteps
 from tinykit.compress.csteps.base import CStep
 from tinykit.compress.scheme import Scheme
-from tinykit.compress.views import Scheme as Shaping
+from tinykit.compress.views import Shaping
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
 
@@ -89,7 +89,7 @@ class LowRank(Term):
             assert self.alpha is not None
             times = positions if self.cost == "macs" else 1
             return csteps.RankSelection(self.alpha, self.cost, times)
-        return csteps.LowRank(int(self.rank))
+        return csteps.LowRank(self.rank)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ class Sparsify(Term):
     Parameters
     ----------
     keep : share of the weights that stay, in (0, 1], or how many
-    radius : instead of `keep`, the largest ℓ1 norm (per layer)
+    radius : instead of `keep`, with norm "l1": the largest ℓ1 norm, of all layers together, or of
+        each where `shared` is False
     alpha : instead of `keep`, what a weight that is not zero costs (norm "l0"), or a weight's
         magnitude (norm "l1")
     norm : "l0" counts weights, "l1" adds their magnitudes

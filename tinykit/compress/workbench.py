@@ -25,8 +25,9 @@ from tinykit.compress.pruning.masks import Masks, attach
 from tinykit.compress.pruning.schedules import LR
 from tinykit.compress.pruning.select import Amount, check_amount
 from tinykit.compress.pruning.sensitivity import Sensitivity, sensitivity
+from tinykit.compress.uses import uses
 from tinykit.data.types import Dataset
-from tinykit.nn.train import predict
+from tinykit.nn.train import default_batch, predict
 
 #: told the share done and what is done; whatever it raises stops the work
 Tick = Callable[[float | None, str], None]
@@ -111,7 +112,7 @@ class Workbench:
         self.parameters = sum(p.numel() for p in self._model.parameters())
         self.weights = {layer.name: layer.weight.detach().numpy().copy() for layer in self._layers}
         self.kinds = {layer.name: _kind(layer) for layer in self._layers}
-        self._positions = _positions(self._model, self._layers, self._example)
+        self._positions = uses(self._model, {i.name: i.module for i in self._layers}, self._example)
         self.macs = sum(self.weights[n].size * count for n, count in self._positions.items())
         if self.cut.shape is None:
             groups = sorted(self._channels.groups, key=lambda g: self._first(g.makers))
@@ -180,7 +181,7 @@ class Workbench:
     ) -> float:
         """Accuracy after training what `trial` leaves, for `epochs`."""
         model = attach(copy.deepcopy(self._whole), trial.masks)
-        steps, done = epochs * max(1, len(self.data.train) // 64), 0
+        steps, done = epochs * max(1, len(self.data.train) // default_batch(self.data)), 0
 
         def on_step() -> None:
             nonlocal done
@@ -268,26 +269,3 @@ def _kept(layer: Layer, masks: Masks) -> np.ndarray:
     kept = torch.ones_like(layer.weight, dtype=torch.bool) if mask is None else mask
     array: np.ndarray = kept.numpy()
     return array
-
-
-def _positions(model: nn.Module, layers: list[Layer], example: torch.Tensor) -> dict[str, int]:
-    """How often one inference uses each weight of a layer."""
-    found: dict[str, int] = {}
-
-    def note(name: str) -> Callable[..., None]:
-        def after(module: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
-            turned = isinstance(module, nn.ConvTranspose2d)
-            image = (inputs[0] if turned else out)[0]
-            convolution = not isinstance(module, nn.Linear)
-            found[name] = image[0].numel() if convolution else image[..., 0].numel()
-
-        return after
-
-    hooks = [layer.module.register_forward_hook(note(layer.name)) for layer in layers]
-    try:
-        with torch.no_grad():
-            model(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found

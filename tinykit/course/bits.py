@@ -32,13 +32,13 @@ class MixedTable:
     def __init__(self) -> None:
         raw = table("mixed_precision")
         self.about: dict[str, Any] = raw["about"]
-        self.weights: dict[str, int] = raw["weights"]
+        self.weights: dict[str, int] = dict(raw["weights"])
         self.rows: list[dict[str, Any]] = raw["rows"]
         self.float_accuracies = [network["accuracy"] for network in raw["networks"]]
         self._sensitivity = {
             network["seed"]: {
-                name: {int(bits): cost for bits, cost in by.items()}
-                for name, by in network["sensitivity"].items()
+                name: {int(b): cost for b, cost in sorted(network["sensitivity"][name].items())}
+                for name in self.weights
             }
             for network in raw["networks"]
         }
@@ -111,11 +111,11 @@ class BitsExplorer(Explorer[Allocated]):
         return (
             Choice(
                 "average",
-                "Budget, bits a weight",
+                "Average bits",
                 tuple((v, f"{v:g}") for v in steps),
                 3.0,
                 "slider",
-                "bytes for all weights, said as the average bits of one; biases come on top",
+                "the budget for all weights, said as the average bits of one; biases come on top",
             ),
         )
 
@@ -154,24 +154,15 @@ class BitsExplorer(Explorer[Allocated]):
         }
 
     def text(self, result: Allocated) -> str:
-        most, least = max(result.bits.values()), min(result.bits.values())
-        said = (
-            f"all layers get {most} bits"
-            if most == least
-            else f"{_named(result.bits, most)} {most} bits, {_named(result.bits, least)} {least}"
+        said = "; ".join(
+            f"{bits} bits: {', '.join(n for n, b in result.bits.items() if b == bits)}"
+            for bits in sorted(set(result.bits.values()), reverse=True)
         )
         return (
-            f"{result.spent:,} of {result.budget:,} bytes (counted): {said}.\nThe sensitivities of "
+            f"{result.spent:,} of {result.budget:,} bytes (counted). {said}.\nThe sensitivities of "
             f"this choice add up to {_nats(result.cost)}; with {int(result.average)} bits "
             f"everywhere it would be {_nats(result.uniform_cost)}."
         )
-
-
-def _named(bits: Mapping[str, int], wanted: int) -> str:
-    names = [name for name, b in bits.items() if b == wanted]
-    if len(names) == 1:
-        return f"layer {names[0]} gets"
-    return f"layers {', '.join(names[:-1])} and {names[-1]} get"
 
 
 def _nats(value: float) -> str:

@@ -98,6 +98,11 @@ def fit(
         raise TrainingError(
             f"fit needs epochs >= 0, lr > 0 and batch_size >= 1, got {epochs}, {lr}, {batch}"
         )
+    if epochs and not (len(data.train) and len(data.val)):
+        raise TrainingError(
+            f"fit needs examples to train on and to validate with, got {len(data.train)} and "
+            f"{len(data.val)}"
+        )
     x, y = tensors(data.train.x, data.train.y)
     order = torch.Generator().manual_seed(seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -175,7 +180,15 @@ def predict(model: nn.Module, x: np.ndarray, batch: int = 512) -> np.ndarray:
 
 
 def accuracy(model: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
-    """Share of NHWC images `x` whose largest logit is at label `y`."""
+    """Share of NHWC images `x` whose largest logit is at label `y`.
+
+    Raises
+    ------
+    TinykitError
+        There are no images.
+    """
+    if not len(x):
+        raise TinykitError("accuracy needs at least one example, got none")
     return float((predict(model, x).argmax(1) == y).mean())
 
 

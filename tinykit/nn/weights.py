@@ -11,11 +11,23 @@ import torch
 from torch import nn
 
 from tinykit.data.files import store
-from tinykit.graph.errors import ModelFormatError
+from tinykit.graph.errors import ModelFormatError, TinykitError
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Write all parameters and buffers of `model`; the same weights give the same bytes."""
+    """Write all parameters and buffers of `model`; the same weights give the same bytes.
+
+    Raises
+    ------
+    TinykitError
+        A module whose state is more than tensors (a quantized one's modes).
+    """
+    for name, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise TinykitError(
+                f"{name!r} is no tensor: quantized modules are not kept as weights; save the float "
+                "model, or tinykit.to_graph(model)"
+            )
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, tensor in model.state_dict().items():
@@ -39,7 +51,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     try:
         with np.load(path, allow_pickle=False) as file:
             state = {name: torch.from_numpy(file[name]) for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise ModelFormatError(f"{path} holds no weights ({error})") from None
     mine = model.state_dict()
     wrong = sorted(

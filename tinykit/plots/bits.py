@@ -98,6 +98,6 @@ def sensitivities(
         title=title,
         subtitle=subtitle,
         x={"title": "layer", "type": "category"},
-        y={"title": "rise of the loss, nats an example", "type": "log", "tickformat": ".0e"},
+        y={"title": "rise of the loss, nats", "type": "log", "tickformat": ".0e"},
         **layout,
     )

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _COLOURS = [OKABE_ITO[c] for c in ("vermillion", "blue", "green", "purple", "orange", "sky")]
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x")
-#: errors below this are not drawn: their logarithm would stretch the axis over nothing
-LEAST = 1e-6
+#: parts below this share of the least sum are not drawn: they would stretch the axis over nothing
+NOTHING = 0.05
 SHARE = "end of the range, as a share of the largest magnitude"
 
 
@@ -60,29 +60,26 @@ def range_errors(
     marks : name → (end, error) of ranges that observers chose
     at : an end to mark by a vertical line
     """
+    least = NOTHING * min((min(errors.total) for errors in lines.values()), default=0.0)
     traces: list[dict[str, Any]] = []
+
+    def line(errors: Errors, y: Sequence[float], name: str, *look: Any) -> dict[str, Any]:
+        return _line(errors.shares, [v if v > least else None for v in y], name, *look)
+
     for k, (bits, errors) in enumerate(lines.items()):
         colour = _COLOURS[k % len(_COLOURS)]
-        traces.append(
-            _line(
-                errors.shares,
-                errors.total,
-                f"{bits} bits" if len(lines) > 1 else "sum",
-                colour,
-                "solid",
-                3,
-            )
-        )
-        part = _line(errors.shares, errors.rounding, "rounding", colour, "dot", 1.5)
+        name = f"{bits} bits" if len(lines) > 1 else "sum"
+        traces.append(line(errors, errors.total, name, colour, "solid", 3))
+        part = line(errors, errors.rounding, "rounding", colour, "dot", 1.5)
         traces.append({**part, "showlegend": len(lines) == 1})
     if lines:
         # the outermost level lies at the end of the range whatever the bits: one line for all
         first = next(iter(lines.values()))
-        traces.append(_line(first.shares, first.clipping, "clipping", "#444444", "dash", 2))
+        traces.append(line(first, first.clipping, "clipping", "#444444", "dash", 2))
     for k, (name, (x, y)) in enumerate((marks or {}).items()):
         look = {"symbol": _SYMBOLS[k % len(_SYMBOLS)], "size": 12, "color": "#000000"}
         traces.append(
-            {"type": "scatter", "mode": "markers", "x": [x], "y": [max(y, LEAST)], "name": name,
+            {"type": "scatter", "mode": "markers", "x": [x], "y": [y], "name": name,
              "marker": look, "hovertext": [f"{name}: ends at {x:.2f}, error {y:.2%}"]}
         )  # fmt: skip
     return figure(
@@ -153,12 +150,11 @@ def accuracy_lines(
 
 
 def _line(
-    x: Sequence[float], y: Sequence[float], name: str, colour: str, dash: str, width: float
+    x: Sequence[float], y: Sequence[float | None], name: str, colour: str, dash: str, width: float
 ) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "lines", "x": list(x),
-        # nothing where there is (next to) no error
-        "y": [v if v >= LEAST else None for v in y],
+        "y": list(y),
         "name": name, "line": {"color": colour, "dash": dash, "width": width},
     }  # fmt: skip
 

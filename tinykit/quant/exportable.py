@@ -6,7 +6,12 @@ import torch
 from torch import nn
 
 from tinykit.graph.errors import TinykitError
-from tinykit.quant.layers import QuantLinear, activation_quantizers, weighted
+from tinykit.quant.layers import (
+    QuantConvTranspose2d,
+    QuantLinear,
+    activation_quantizers,
+    weighted,
+)
 from tinykit.quant.quantizer import Mode, NotExportable, Quantizer
 from tinykit.quant.quantizers.uniform import Uniform
 
@@ -36,7 +41,10 @@ def exportable(model: nn.Module) -> int | None:
                 raise NotExportable(
                     f"its weights are integers from {low} to {high}; TFLite's go from -127 to 127"
                 )
-            if isinstance(layer, QuantLinear) and -low <= 8 and high <= 7 and scale.numel() > 1:
+            four = -low <= 8 and high <= 7
+            if four and isinstance(layer, QuantConvTranspose2d):
+                raise NotExportable("transposed convolutions have no int4 weights; give it 8 bits")
+            if four and isinstance(layer, QuantLinear) and scale.numel() > 1:
                 raise NotExportable("int4 linear layers have one scale in all (Grid axis=None)")
         except NotExportable as why:
             raise _named(name, layer.quantizer, why) from why

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from tinykit.quant.quantizer import Quantizer
+
+Made = TypeVar("Made", "QuantConv2d", "QuantConvTranspose2d", "QuantLinear")
 
 
 class _Weighted:
@@ -21,6 +24,18 @@ class _Weighted:
         """The weights as the chip will have them, in real numbers."""
         made: torch.Tensor = self.quantizer(self.weight)
         return made
+
+    def with_weight(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """What the layer makes of `x` with these weights in the place of its own."""
+        raise NotImplementedError
+
+
+def _filled(made: Made, layer: nn.Module, quantizer: Quantizer) -> Made:
+    """`made`, without numbers so that no random ones were drawn, with those of `layer`."""
+    for name, parameter in layer.named_parameters(recurse=False):
+        setattr(made, name, nn.Parameter(parameter.detach().clone()))
+    made.quantizer = quantizer
+    return made.train(layer.training)
 
 
 class QuantConv2d(nn.Conv2d, _Weighted):
@@ -40,13 +55,64 @@ class QuantConv2d(nn.Conv2d, _Weighted):
             conv.groups,
             conv.bias is not None,
             conv.padding_mode,
+            device="meta",
         )
-        made.load_state_dict(conv.state_dict())
-        made.quantizer = quantizer
-        return made
+        return _filled(made, conv, quantizer)
+
+    def with_weight(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return self._conv_forward(x, weight, self.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._conv_forward(x, self.quantized_weight(), self.bias)
+        return self.with_weight(x, self.quantized_weight())
+
+
+class QuantConvTranspose2d(nn.ConvTranspose2d, _Weighted):
+    """A transposed convolution with quantized weights; its output channels lie along axis 1."""
+
+    @classmethod
+    def of(cls, conv: nn.ConvTranspose2d, quantizer: Quantizer) -> QuantConvTranspose2d:
+        """`conv`, its weights passed through `quantizer`, which starts from them."""
+        quantizer.start(conv.weight)
+        made = cls(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+            conv.output_padding,  # type: ignore[arg-type]
+            conv.groups,
+            conv.bias is not None,
+            conv.dilation,  # type: ignore[arg-type]
+            conv.padding_mode,
+            device="meta",
+        )
+        return _filled(made, conv, quantizer)
+
+    def with_weight(
+        self, x: torch.Tensor, weight: torch.Tensor, output_size: list[int] | None = None
+    ) -> torch.Tensor:
+        more = self._output_padding(
+            x,
+            output_size,
+            self.stride,  # type: ignore[arg-type]
+            self.padding,  # type: ignore[arg-type]
+            self.kernel_size,  # type: ignore[arg-type]
+            2,
+            self.dilation,  # type: ignore[arg-type]
+        )
+        return F.conv_transpose2d(
+            x,
+            weight,
+            self.bias,
+            self.stride,
+            self.padding,  # type: ignore[arg-type]
+            more,
+            self.groups,
+            self.dilation,
+        )
+
+    def forward(self, x: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
+        return self.with_weight(x, self.quantized_weight(), output_size)
 
 
 class QuantLinear(nn.Linear, _Weighted):
@@ -56,25 +122,32 @@ class QuantLinear(nn.Linear, _Weighted):
     def of(cls, linear: nn.Linear, quantizer: Quantizer) -> QuantLinear:
         """`linear`, its weights passed through `quantizer`, which starts from them."""
         quantizer.start(linear.weight)
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None)
-        made.load_state_dict(linear.state_dict())
-        made.quantizer = quantizer
-        return made
+        bias = linear.bias is not None
+        made = cls(linear.in_features, linear.out_features, bias, device="meta")
+        return _filled(made, linear, quantizer)
+
+    def with_weight(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, weight, self.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.quantized_weight(), self.bias)
+        return self.with_weight(x, self.quantized_weight())
 
 
 #: plain layer -> how its quantized counterpart is made
 COUNTERPARTS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Conv2d: QuantConv2d.of,
+    nn.ConvTranspose2d: QuantConvTranspose2d.of,
     nn.Linear: QuantLinear.of,
 }
 
 
-def weighted(model: nn.Module) -> dict[str, QuantConv2d | QuantLinear]:
+#: a layer that has a weight quantizer
+Weighted = QuantConv2d | QuantConvTranspose2d | QuantLinear
+
+
+def weighted(model: nn.Module) -> dict[str, Weighted]:
     """The layers of a prepared `model` that have a weight quantizer, by name."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, QuantConv2d | QuantLinear)}
+    return {n: m for n, m in model.named_modules() if isinstance(m, Weighted)}
 
 
 def activation_quantizers(model: nn.Module) -> dict[str, Quantizer]:

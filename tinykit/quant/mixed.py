@@ -20,7 +20,7 @@ from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
 from tinykit.quant.fold import folded, plain_layers
 from tinykit.quant.layers import weighted
-from tinykit.quant.prepare import prepare, weight_grid
+from tinykit.quant.prepare import prepare, weight_grid, widths_of
 from tinykit.quant.ptq.record import plain_activations
 from tinykit.quant.quantizer import Kind, Mode, quantizer
 
@@ -75,7 +75,8 @@ def mixed_precision(
     budget : bytes for all weights and biases (4 bytes each) of convolutions and linear layers
     storage : what bits cost. "tflite" is what a graph holds: int4 up to 4 bits, int8 above.
         "packed" is what a kernel for every width would hold: bits times weights.
-    widths : bits to choose from, of 2 to 8
+    widths : bits to choose from, of 2 to 8; transposed convolutions take those from 5 on, as
+        their kernel does, or 8
     metric : "loss" (increase of the cross-entropy) or "kl" (divergence from the float outputs;
         needs no labels), both in nats per example
     weights : kind of quantizer that sensitivities are measured with
@@ -92,7 +93,7 @@ def mixed_precision(
     if storage not in STORAGES:
         raise TinykitError(f"storage is {storage!r}; there are {', '.join(STORAGES)}")
     sizes = {
-        name: {b: layer_bytes(layer, b, storage) for b in widths}
+        name: {b: layer_bytes(layer, b, storage) for b in widths_of(layer, widths)}
         for name, layer in plain_layers(folded(model)).items()
     }
     _affordable(sizes, budget)
@@ -114,7 +115,8 @@ def layer_bytes(layer: nn.Module, bits: int, storage: str = "tflite") -> int:
     """Bytes of a layer's weights at `bits`, and of its bias (int32, one an output)."""
     weight: torch.Tensor = layer.weight  # type: ignore[assignment]
     each = bits if storage == "packed" else (4 if bits <= 4 else 8)
-    return math.ceil(weight.numel() * each / 8) + 4 * weight.shape[0]
+    outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    return math.ceil(weight.numel() * each / 8) + 4 * int(outputs)  # type: ignore[arg-type]
 
 
 def model_bytes(model: nn.Module, bits: Mapping[str, int], storage: str = "tflite") -> int:
@@ -168,7 +170,7 @@ def sensitivity(
         base = F.cross_entropy(exact, y)
         for name, layer in layers.items():
             off = layer.quantizer
-            for bits in widths:
+            for bits in widths_of(layer, widths):
                 made = quantizer(weights, weight_grid(layer, bits, weights))
                 layer.quantizer = made.start(layer.weight)
                 found[name][bits] = worse(logits())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,10 +18,11 @@ from torch.nn import functional as F
 
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
-from tinykit.quant.fold import folded, kind_of, plain_layers, put
-from tinykit.quant.layers import COUNTERPARTS, QuantConv2d, QuantLinear, activation_quantizers
+from tinykit.quant.fold import LAYERS, folded, kind_of, plain_layers, put
+from tinykit.quant.layers import COUNTERPARTS, activation_quantizers, weighted
 from tinykit.quant.quantizer import Grid, Kind, Mode, Quantizer, kind_class, quantizer
 from tinykit.quant.quantizers.uniform import Fixed, Uniform
+from tinykit.quant.refuse import refuse_unroundable
 
 #: what only moves or selects numbers
 MOVES: set[type[nn.Module] | Callable | str] = {
@@ -40,7 +41,7 @@ FIXED: dict[type[nn.Module] | Callable | str, str] = {
 #: activations that fuse into the op before, which is then rounded once, after them
 CLAMPS = {nn.ReLU, nn.ReLU6, nn.Hardtanh, F.relu, F.relu6, torch.relu, "relu", F.hardtanh}
 RELUS = {nn.ReLU, nn.ReLU6, F.relu, F.relu6, torch.relu, "relu"}
-FUSES = {nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d, operator.add, operator.sub}
+FUSES = {*LAYERS, nn.BatchNorm2d, nn.BatchNorm1d, operator.add, operator.sub}
 FUSES |= {operator.mul, operator.iadd, torch.add, torch.sub, torch.mul, "add", "sub", "mul"}
 CONCATENATES = {torch.cat, torch.concat}
 #: answers that are no tensors
@@ -63,7 +64,8 @@ def prepare(
     Parameters
     ----------
     bits : of weights, 2 to 8. Below 8, depthwise filters stay at 8 unless `bits_of` names them:
-        they are few, and each has but nine numbers to a scale.
+        they are few, and each has but nine numbers to a scale. Transposed convolutions stay at 8,
+        too: their kernel takes int8 weights alone, so `bits_of` may give them 5 to 8.
     weights, activations : the kind of quantizer: its name (`tinykit.quant.quantizers()`), its
         class, or a function that makes one of a `Grid`. A kind of activation quantizer for values
         from 0 on (pact) serves behind ReLUs; elsewhere "clipped" does.
@@ -80,7 +82,8 @@ def prepare(
     ------
     TinykitError
         `model` is prepared already, its forward cannot be traced by torch.fx, bits out of range,
-        a name that does not exist, a layer without weights.
+        a name that does not exist, a layer without weights, a layer whose weights a graph cannot
+        hold as integers (its name and a way out are told).
     """
     bits_of, weights_of = dict(bits_of or {}), dict(weights_of or {})
     for what, number in (("bits", bits), *((f"bits_of[{n!r}]", b) for n, b in bits_of.items())):
@@ -89,6 +92,7 @@ def prepare(
     if activation_bits not in (*range(2, 9), 16):
         raise TinykitError(f"activation_bits is {activation_bits}: activations take 2 to 8, or 16")
     traced = folded(model)
+    refuse_unroundable(traced)
     layers = plain_layers(traced)
     for name in {**bits_of, **weights_of}:
         if name not in layers:
@@ -96,6 +100,11 @@ def prepare(
     for name, layer in layers.items():
         kind = weights_of.get(name, weights)
         wide = default_bits(layer, bits) if name not in bits_of else bits_of[name]
+        if wide not in widths_of(layer, range(2, 9)):
+            raise TinykitError(
+                f"bits_of[{name!r}] is {wide}: transposed convolutions take 5 to 8 bits, because "
+                f"their kernel has no int4 weights"
+            )
         try:
             made = quantizer(kind, weight_grid(layer, wide, kind, narrow))
             put(traced, name, COUNTERPARTS[type(layer)](layer, made))
@@ -108,9 +117,16 @@ def prepare(
 
 
 def default_bits(layer: nn.Module, bits: int) -> int:
-    """What `bits` for a whole network means for this layer: depthwise filters stay at 8."""
+    """What `bits` for a whole network means for this layer: depthwise and transposed stay at 8."""
     depthwise = isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
-    return 8 if depthwise else bits
+    return 8 if depthwise or isinstance(layer, nn.ConvTranspose2d) else bits
+
+
+def widths_of(layer: nn.Module, widths: Sequence[int]) -> tuple[int, ...]:
+    """Those of `widths` that this layer's weights can have in a graph; 8 where there are none."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return tuple(b for b in widths if b > 4) or (8,)
+    return tuple(widths)
 
 
 def weight_grid(layer: nn.Module, bits: int, kind: Kind = "lsq", narrow: bool = True) -> Grid:
@@ -122,7 +138,8 @@ def weight_grid(layer: nn.Module, bits: int, kind: Kind = "lsq", narrow: bool = 
     cls = kind_class(kind)
     stored = bits if cls is None or cls.own_bits is None else cls.own_bits
     one = isinstance(layer, nn.Linear) and stored <= 4
-    return Grid(bits, symmetric=True, narrow=narrow or bits == 8, axis=None if one else 0)
+    outputs = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    return Grid(bits, symmetric=True, narrow=narrow or bits == 8, axis=None if one else outputs)
 
 
 def calibrated(
@@ -211,8 +228,8 @@ def _averages(traced: fx.GraphModule, node: fx.Node) -> bool:
 
 def _clamped_next(traced: fx.GraphModule, node: fx.Node) -> bool:
     kind = kind_of(traced, node)
-    kind = {QuantConv2d: nn.Conv2d, QuantLinear: nn.Linear}.get(kind, kind)  # type: ignore[arg-type,call-overload]
-    if kind not in FUSES or len(node.users) != 1:
+    fuses = kind in FUSES or str(node.target) in weighted(traced)
+    if not fuses or len(node.users) != 1:
         return False
     return kind_of(traced, next(iter(node.users))) in CLAMPS
 

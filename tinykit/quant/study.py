@@ -25,6 +25,7 @@ from tinykit.quant.levels import Format, Levels, least_squares_ranges
 from tinykit.quant.observers import MinMax, Percentile, observer
 from tinykit.quant.prepare import prepare
 from tinykit.quant.quantizer import Grid, Mode, Quantizer
+from tinykit.quant.stand_ins import Given, Pass, Round
 
 __all__ = ["Format", "Layer", "Levels", "Study"]
 
@@ -44,8 +45,8 @@ class Layer:
     Attributes
     ----------
     name : in the module
-    kind : "convolution", "depthwise" or "linear"
-    shape : of its weights, torch's order
+    kind : "convolution", "depthwise", "transposed" or "linear"
+    shape : of its weights, outputs first
     """
 
     name: str
@@ -78,7 +79,7 @@ class Study:
         if not self._weighted:
             raise TinykitError("the network has no layers with weights: nothing to quantize")
         self.layers = tuple(
-            Layer(name, _kind(layer), tuple(layer.weight.shape))
+            Layer(name, _kind(layer), tuple(_outputs_first(layer, layer.weight).shape))
             for name, layer in self._weighted.items()
         )
         self._after = _after(self._module, [layer.name for layer in self.layers])
@@ -206,18 +207,20 @@ class Study:
         """Gives the weights of `layer` at their levels."""
         weight = self._weight(layer)
         if fmt is None:
-            return _Pass()
+            return Pass()
         levels = self.levels(layer, "weights", fmt)
         rows = torch.from_numpy(self.values(layer, "weights", levels.per, fmt.group))
-        return _Given(_Round(levels)(rows).reshape(weight.shape))
+        made = Round(levels)(rows).reshape(weight.shape)
+        return Given(_outputs_first(self._weighted[self.layers[layer].name], made))
 
     def _rounding(self, layer: int, fmt: Format | None) -> nn.Module:
-        return _Pass() if fmt is None else _Round(self.levels(layer, "activations", fmt))
+        return Pass() if fmt is None else Round(self.levels(layer, "activations", fmt))
 
     # -- what the network is ---------------------------------------------------------------------
 
     def _weight(self, layer: int) -> torch.Tensor:
-        return self._weighted[self.layers[layer].name].weight.detach()
+        held = self._weighted[self.layers[layer].name]
+        return _outputs_first(held, held.weight.detach())
 
     def _axis(
         self, layer: int, what: What, scales: str, group: int
@@ -274,54 +277,26 @@ def _observer(name: str, levels: int, symmetric: bool) -> MinMax:
     return made  # type: ignore[return-value]
 
 
-class _Pass(nn.Module):
-    """Not quantized."""
-
-    def forward(self, x: torch.Tensor, observe: bool = True) -> torch.Tensor:
-        return x
-
-
-class _Given(nn.Module):
-    """A tensor that was made beforehand, whatever comes in."""
-
-    def __init__(self, value: torch.Tensor) -> None:
-        super().__init__()
-        self.value = value
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.value
-
-
-class _Round(nn.Module):
-    """`functional.fake_quantize` to the bit, a row a scale, in a tenth of its time.
-
-    torch's own kernel also makes the mask that a gradient needs, which takes most of its time.
-    """
-
-    def __init__(self, levels: Levels) -> None:
-        super().__init__()
-        shape = (-1, 1) if len(levels.scale) > 1 else ()
-        self.scale, zero = (torch.from_numpy(v).reshape(shape) for v in (levels.scale, levels.zero))
-        self.low, self.high = levels.low - zero, levels.high - zero
-
-    def forward(self, x: torch.Tensor, observe: bool = True) -> torch.Tensor:
-        whole = (x * (1 / self.scale)).round_()
-        return whole.clamp_(self.low, self.high).mul_(self.scale)
-
-
 def _other(low: float, high: float, fmt: Format | None) -> nn.Module:
     if fmt is None:
-        return _Pass()
+        return Pass()
     grid = Study._grid("activations", fmt)
     scale, zero = fq.scale_of_range(low, high, grid.low, grid.high, fmt.symmetric)
-    return _Round(Levels(scale.numpy(), zero.numpy(), grid.low, grid.high, "tensor"))
+    return Round(Levels(scale.numpy(), zero.numpy(), grid.low, grid.high, "tensor"))
 
 
 def _kind(layer: nn.Module) -> str:
     if isinstance(layer, nn.Linear):
         return "linear"
+    if isinstance(layer, nn.ConvTranspose2d):
+        return "transposed"
     assert isinstance(layer, nn.Conv2d)
     return "depthwise" if layer.groups == layer.in_channels > 1 else "convolution"
+
+
+def _outputs_first(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
+    """`weight` with the outputs along axis 0, or from there back to torch's order."""
+    return weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight
 
 
 def _after(module: fx.GraphModule, layers: Sequence[str]) -> list[str]:

@@ -35,8 +35,8 @@ def test_every_kind_there_and_back(several: list[Theta]) -> None:
     parts = [one(theta, f"layer{i}.weight") for i, theta in enumerate(several)]
     encoded = encode(parts)
     back = read(encoded.data)
-    assert [(p.names, p.shapes, p.scheme) for p in back] == [
-        (p.names, p.shapes, p.scheme) for p in parts
+    assert [(p.names, p.shapes, p.shaping) for p in back] == [
+        (p.names, p.shapes, p.shaping) for p in parts
     ]
     for a, b in zip(parts, back, strict=True):
         assert_same(a.theta, b.theta)
@@ -220,7 +220,7 @@ def test_unsound_parts_are_named() -> None:
         Part(("a", "b"), ((2,), (1,)), two)
     with pytest.raises(TinykitError, match="a, b: a matrix is of one"):
         Part(("a", "b"), ((1,), (1,)), two, 1)
-    with pytest.raises(TinykitError, match=r"w: .*matrix in scheme 2"):
+    with pytest.raises(TinykitError, match=r"w: .*matrix in shaping 2"):
         Part(("w",), ((1, 1, 2, 1),), Dense((1, 2), torch.zeros(1, 2)), 2)
     with pytest.raises(TinykitError, match="w: there twice"):
         encode([one(two), one(two)])

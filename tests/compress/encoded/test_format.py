@@ -78,10 +78,10 @@ def test_gaps_and_huffman_codes(share: float, seed: int, pruned: bool) -> None:
 def test_views_and_halves() -> None:
     theta = Factors((8, 15), floats(1, 8, 2), floats(2, 2, 15))
     values = torch.tensor([1 / 3, -2.5])
-    for scheme, shape in ((1, (8, 3, 5, 1)), (2, (4, 3, 2, 5))):
-        parts = [Part(("w",), (shape,), theta, scheme), raw("bias", values)]  # type: ignore[arg-type]
+    for shaping, shape in ((1, (8, 3, 5, 1)), (2, (4, 3, 2, 5))):
+        parts = [Part(("w",), (shape,), theta, shaping), raw("bias", values)]  # type: ignore[arg-type]
         matrix, bias = Plain(write(parts, half=True)).model()
-        assert matrix[:3] == (["w"], [shape], scheme)
+        assert matrix[:3] == (["w"], [shape], shaping)
         same(matrix[3], theta)
         assert bias[3][2] == [struct.unpack("<e", struct.pack("<e", v))[0] for v in (1 / 3, -2.5)]
 

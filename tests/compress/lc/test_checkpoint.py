@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from tinykit.compress import csteps
+from tinykit.compress.csteps import Dense
 from tinykit.compress.lc.algorithm import LC, Schedule
 from tinykit.compress.lc.checkpoint import from_state, resume, save, to_state
 from tinykit.compress.lc.learn import SGD
@@ -19,23 +22,25 @@ from tinykit.compress.lc.task import Task
 from tinykit.graph import TinykitError
 
 
-def network() -> nn.Sequential:
+def network(seed: int = 0) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         return nn.Sequential(
             nn.Flatten(), nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2),
             nn.Linear(16, 3),
         )  # fmt: skip
 
 
-def make(seed: int = 0, steps: int = 6, k: int = 2) -> LC:
-    rng = torch.Generator().manual_seed(0)
+def make(
+    seed: int = 0, steps: int = 6, k: int = 2, weights: int = 0, lr: float = 0.05, data: int = 0
+) -> LC:
+    rng = torch.Generator().manual_seed(data)
     x = torch.randn(96, 3, 4, 1, generator=rng)
     y = (x.sum((1, 2, 3)) > 0).long()
     both = csteps.Additive((csteps.LowRank(1), csteps.L0Constraint(5)))
     tasks = [Task("1.weight", csteps.AdaptiveCodebook(k)), Task("5.weight", both)]
-    sgd = SGD((x, y), epochs=2, batch_size=32)
-    return LC(network(), tasks, sgd, Schedule(1e-2, 1.3, steps), seed=seed)
+    sgd = SGD((x, y), epochs=2, lr=lr, batch_size=32)
+    return LC(network(weights), tasks, sgd, Schedule(1e-2, 1.1, steps), seed=seed)
 
 
 def bits(run: LC) -> list[bytes]:
@@ -103,16 +108,31 @@ def test_thetas_survive() -> None:
         assert torch.equal(theta.decompress(), again.decompress())
 
 
+@dataclass(frozen=True)
+class Mine(Dense):
+    """A form of somebody else."""
+
+
+def test_a_form_of_one_s_own_survives() -> None:
+    again = from_state(to_state(Mine((2,), torch.ones(2))))
+    assert type(again) is Mine
+    with pytest.raises(TinykitError, match="holds a Theirs"):
+        from_state({"type": "Theirs", "shape": (2,)})
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
         ({"seed": 1}, "other seed"),
         ({"k": 3}, "other tasks"),
         ({"steps": 7}, "other schedule"),
+        ({"weights": 1}, "other start"),
+        ({"lr": 0.1}, "other l_step"),
+        ({"data": 1}, "other l_step"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(
-    other: dict[str, int], words: str, tmp_path: Path
+    other: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     save(make(), tmp_path / "run.pt")
     with pytest.raises(TinykitError, match=words):

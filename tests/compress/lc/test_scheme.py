@@ -9,8 +9,11 @@ from torch import nn
 
 import tinykit as tk
 from tinykit.compress import csteps, encoded
-from tinykit.compress.lc.scheme import finished, uses
+from tinykit.compress.lc.scheme import finished
+from tinykit.compress.lc.task import weight_names
+from tinykit.compress.pruning.cut import masked
 from tinykit.compress.terms import Combination
+from tinykit.compress.uses import uses
 from tinykit.nn.batch_norm import recalibrate
 from tinykit.nn.train import accuracy, predict
 
@@ -108,13 +111,64 @@ def test_low_rank_of_a_convolutional_network_leaves_what_is_no_matrix(conv: nn.M
 
 
 def test_macs_count_a_convolution_once_for_each_of_its_pixels(conv: nn.Module) -> None:
-    found = uses(conv, DATA)
+    layers = {n: conv.get_submodule(n.rpartition(".")[0]) for n in weight_names(conv)}
+    found = uses(conv, layers, torch.zeros(1, 1, 8, 8))
     graph = tk.to_graph(conv, shape=(8, 8, 1))
     macs = sum(p.numel() * found[n] for n, p in conv.named_parameters() if n in found)
     profile = tk.profile(graph, "stm32f446")
     assert macs == sum(row["macs"] or 0 for row in profile.layers)
     (task, *_) = tk.LC(tk.LowRank("auto", alpha=1e-8, cost="macs")).tasks(conv, DATA)
     assert task.step.positions == found[task.parameters[0]]  # type: ignore[attr-defined]
+
+
+def test_weights_are_counted_as_often_as_they_are_used() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = nn.ConvTranspose2d(1, 2, 2, stride=2)
+            self.each = nn.Linear(16, 16)
+            self.last = nn.Linear(2 * 16 * 16, 10)
+            self.idle = nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.up(x)  # 8×8 to 16×16
+            return self.last(self.each(self.each(y)).flatten(1))
+
+    model = Net()
+    layers = dict(model.named_children())
+    found = uses(model, layers, torch.zeros(1, 1, 8, 8))
+    assert found == {"up": 64, "each": 2 * 2 * 16, "last": 1, "idle": 0}
+    assert model.training
+
+
+def test_frozen_parameters_stay_and_are_not_compressed_silently(net: nn.Module) -> None:
+    import copy
+
+    model = copy.deepcopy(net)
+    model[3].weight.requires_grad_(False)  # type: ignore[index, union-attr]
+    model[5].bias.requires_grad_(False)  # type: ignore[index, union-attr]
+    with pytest.raises(tk.TinykitError, match=r"'3\.weight', which is frozen"):
+        tk.compress(model, DATA, quick(tk.Codebook(2)), progress=False)
+    small = tk.compress(model, DATA, quick({"1": tk.Codebook(2)}), progress=False)
+    assert torch.equal(small[3].weight, model[3].weight)  # type: ignore[index]
+    assert torch.equal(small[5].bias, model[5].bias)  # type: ignore[index]
+    assert not torch.equal(small[3].bias, model[3].bias)  # type: ignore[index]
+
+
+def test_a_training_of_its_own_makes_pruning_a_step_of_its_own() -> None:
+    chain = tk.Prune(0.5, epochs=3) + tk.LowRank(2)
+    assert type(chain).__name__ == "Chain"
+
+
+def test_dead_units_go_without_the_module_saying_its_input(net: nn.Module) -> None:
+    import copy
+
+    model = copy.deepcopy(net)
+    del model.input_shape
+    scheme = quick(tk.Sparsify(keep=0.03), steps=3)
+    named, bare = (tk.compress(m, DATA, scheme, progress=False) for m in (net, model))
+    sizes = [sum(p.numel() for p in m.parameters()) for m in (net, named, bare)]
+    assert sizes[1] == sizes[2] < sizes[0]
 
 
 def test_layers_by_name(net: nn.Module) -> None:
@@ -184,6 +238,19 @@ def test_batch_norm_is_measured_anew(conv: nn.Module) -> None:
         (lambda: tk.Sparsify(keep=0.1, norm="l2"), "'l2'"),
         (lambda: tk.LC(tk.Quantize()), "LC cannot run"),
         (lambda: tk.LC(tk.Codebook(2), steps=0), "steps"),
+        (lambda: tk.LC(tk.Codebook(2), steps=1.5), "steps is 1.5"),
+        (lambda: tk.LC(tk.Codebook(2), epochs=1.5), "epochs is 1.5"),
+        (lambda: tk.LC(tk.Codebook(2), batch_size=0), "batch_size is 0"),
+        (lambda: tk.LC(tk.Codebook(2), mu="small"), "mu is 'small'"),
+        (lambda: tk.LC(tk.Codebook(2), mu=float("inf")), "mu is inf"),
+        (lambda: tk.LC(tk.Codebook(2), growth=1e300), "beyond float32"),
+        (lambda: tk.LC(tk.Codebook(2), checkpoint=5), "checkpoint"),
+        (lambda: tk.LC("abc"), "not 'abc'"),
+        (lambda: tk.LC(None), "not None"),
+        (lambda: tk.LC([tk.Codebook(2)]), "list of Task"),
+        (lambda: tk.LC({"1": tk.Quantize()}), "for layer '1'"),
+        (lambda: tk.LowRank(2.5), "rank is 2.5"),
+        (lambda: tk.LowRank(None), "rank is None"),
         (lambda: tk.LowRank(2) + tk.LowRank(2, shaping=2), "one shaping"),
     ],
 )
@@ -196,13 +263,48 @@ def test_what_is_wrong_is_said(make: Callable[[], object], words: str) -> None:
     ("what", "words"),
     [
         ({"7": tk.Codebook(2)}, r"'7'; there are: 1, 3, 5"),
-        (tk.LowRank(1000), "rank"),
+        (tk.LowRank(1000), r"1\.weight: rank is 1000"),
         (tk.Sparsify(keep=10**9), "keep"),
     ],
 )
 def test_what_does_not_fit_the_model_is_said(net: nn.Module, what: object, words: str) -> None:
     with pytest.raises(tk.TinykitError, match=words):
         tk.compress(net, DATA, tk.LC(what), progress=False)  # type: ignore[arg-type]
+
+
+def test_pruned_weights_are_not_filled_again(net: nn.Module) -> None:
+    sparse = masked(net, 0.5, structure="unstructured")
+    with pytest.raises(tk.TinykitError, match="holds pruned weights at zero"):
+        tk.compress(sparse, DATA, quick(tk.Codebook(2)), progress=False)
+
+
+class Unusual(nn.Module):
+    """What torch.fx cannot trace, and layers that are not split."""
+
+    input_shape = (8, 8, 1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(1, 4, 3)
+        self.first, self.again = nn.Linear(400, 40), nn.Linear(40, 40)
+        self.third, self.last = nn.Linear(40, 40), nn.Linear(40, 10)
+        self.third.weight = self.again.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.conv(x)).flatten(1)
+        if not torch.isfinite(x).all():
+            raise ValueError
+        return self.last(self.third(torch.relu(self.again(torch.relu(self.first(x))))))
+
+
+def test_what_was_learned_is_kept_where_nothing_can_be_removed() -> None:
+    torch.manual_seed(0)
+    small = tk.compress(Unusual(), DATA, tk.LC(tk.LowRank(1), steps=1, epochs=1), progress=False)
+    assert isinstance(small.conv, nn.ConvTranspose2d)
+    assert isinstance(small.first, nn.Sequential)
+    # a weight that two layers share is in the file once
+    parts = small.compressed.parts()
+    assert {n for p in parts for n in p.names} == {n for n, _ in Unusual().named_parameters()}
 
 
 def test_a_grouped_convolution_by_name_is_refused(conv: nn.Module) -> None:

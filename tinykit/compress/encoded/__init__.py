@@ -15,7 +15,7 @@ down, and each run of bits ends on a whole byte.
 
     file       "TKLC", version u8, varint number of parts, parts, CRC-32 u32 of all before it
     part       varint number of parameters, for each: varint bytes, name in UTF-8, shape;
-               view u8 (0 joined vector, 1 and 2 the matrix of that scheme), Θ
+               view u8 (0 joined vector, 1 and 2 the matrix of that shaping), Θ
     shape      varint rank + 1, a varint for each size. For a Θ 0 may stand for the shape that is
                expected there: the matrix's; the only parameter's; (n,) for a joined vector; for
                a term that of its sum

@@ -15,7 +15,7 @@ from torch import Tensor
 from tinykit.compress.csteps.theta import Dense, Theta
 from tinykit.compress.encoded.stream import MAX_RANK, Reader, shape_bytes, varint
 from tinykit.compress.encoded.thetas import Context, read_theta, theta_bytes
-from tinykit.compress.views import Scheme, from_matrix, matrix_shape
+from tinykit.compress.views import Shaping, from_matrix, matrix_shape
 from tinykit.graph.errors import ModelFormatError, TinykitError
 
 MAGIC = b"TKLC"
@@ -34,8 +34,8 @@ class Part:
     names : of the parameters, as in `named_parameters`; several share one Θ, a joint codebook
     shapes : of each parameter
     theta : of all of them flattened and joined, any shape with as many numbers; or, with a
-        `scheme`, of the one parameter's matrix
-    scheme : None, or how the parameter became a matrix (`tinykit.compress.views`)
+        `shaping`, of the one parameter's matrix
+    shaping : None, or how the parameter became a matrix (`tinykit.compress.views`)
 
     Raises
     ------
@@ -46,7 +46,7 @@ class Part:
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     theta: Theta
-    scheme: Scheme | None = None
+    shaping: Shaping | None = None
 
     def __post_init__(self) -> None:
         if not self.names or len(self.names) != len(self.shapes):
@@ -54,17 +54,17 @@ class Part:
         for name, shape in zip(self.names, self.shapes, strict=True):
             if len(shape) > MAX_RANK or len(name.encode()) > LONGEST_NAME:
                 raise TinykitError(f"{name[:80]}: name too long or of more than {MAX_RANK} sizes")
-        if self.scheme is not None and len(self.names) > 1:
+        if self.shaping is not None and len(self.names) > 1:
             raise TinykitError(f"{self.where}: a matrix is of one parameter, not of several")
         if prod(self.theta.shape) != self.numbers:
             raise TinykitError(
                 f"{self.where}: Θ has shape {tuple(self.theta.shape)}, the parameters have "
                 f"{self.numbers} numbers"
             )
-        if self.scheme is not None and tuple(self.theta.shape) != self.expected:
+        if self.shaping is not None and tuple(self.theta.shape) != self.expected:
             raise TinykitError(
                 f"{self.where}: Θ has shape {tuple(self.theta.shape)}, the parameter's matrix in "
-                f"scheme {self.scheme} has {self.expected}"
+                f"shaping {self.shaping} has {self.expected}"
             )
 
     @property
@@ -79,22 +79,22 @@ class Part:
     @property
     def expected(self) -> tuple[int, ...]:
         """The shape that Θ has if nothing else is said."""
-        return expected_shape(self.shapes, self.scheme)
+        return expected_shape(self.shapes, self.shaping)
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters, decompressed: name → float32 tensor of its shape."""
         dense = self.theta.decompress()
-        if self.scheme is not None:
-            return {self.names[0]: from_matrix(dense, self.shapes[0], self.scheme)}
+        if self.shaping is not None:
+            return {self.names[0]: from_matrix(dense, self.shapes[0], self.shaping)}
         pieces = dense.reshape(-1).split([prod(shape) for shape in self.shapes])
         named = zip(self.names, self.shapes, pieces, strict=True)
         return {name: piece.reshape(shape) for name, shape, piece in named}
 
 
-def expected_shape(shapes: Sequence[tuple[int, ...]], scheme: Scheme | None) -> tuple[int, ...]:
+def expected_shape(shapes: Sequence[tuple[int, ...]], shaping: Shaping | None) -> tuple[int, ...]:
     """The shape of Θ that a file need not say, for parameters of `shapes`."""
-    if scheme is not None:
-        return matrix_shape(shapes[0], scheme)
+    if shaping is not None:
+        return matrix_shape(shapes[0], shaping)
     return tuple(shapes[0]) if len(shapes) == 1 else (sum(map(prod, shapes)),)
 
 
@@ -174,7 +174,7 @@ def encode(parts: Iterable[Part], half: bool = False) -> Encoded:
             text = name.encode()
             out += varint(len(text)) + text + shape_bytes(shape)
         data, how = theta_bytes(part.theta, part.expected, Context(part.where, half))
-        out += bytes([part.scheme or 0]) + data
+        out += bytes([part.shaping or 0]) + data
         rows.append(Row(part.names, len(data), 4 * part.numbers, how))
     out += struct.pack("<I", zlib.crc32(out))
     back = read(bytes(out))  # no count without a file that reads back; it checks the limits too
@@ -243,10 +243,10 @@ def _read_part(reader: Reader) -> Part:
             raise reader.error(f"a name that is not UTF-8: {text[:40]!r}") from None
         shapes.append(reader.shape())
     reader.where = "compressed model, " + ", ".join(names)
-    scheme = reader.byte()
-    if scheme > 2 or (scheme and len(names) != 1) or not names:
-        raise reader.error(f"view {scheme} of {len(names)} parameters")
-    view: Scheme | None = (None, 1, 2)[scheme]  # type: ignore[assignment]
+    shaping = reader.byte()
+    if shaping > 2 or (shaping and len(names) != 1) or not names:
+        raise reader.error(f"view {shaping} of {len(names)} parameters")
+    view: Shaping | None = (None, 1, 2)[shaping]  # type: ignore[assignment]
     try:
         expected = expected_shape(shapes, view)
         return Part(tuple(names), tuple(shapes), read_theta(reader, expected), view)

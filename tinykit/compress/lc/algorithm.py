@@ -15,6 +15,7 @@ go together.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -22,9 +23,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from tinykit.compress.csteps._checks import number, whole
 from tinykit.compress.csteps.theta import Theta
 from tinykit.compress.lc.compressed import Compressed
-from tinykit.compress.lc.flat import FlatParameters
+from tinykit.compress.lc.flat import FlatParameters, crc
 from tinykit.compress.lc.learn import LStep
 from tinykit.compress.lc.task import Task, checked
 from tinykit.graph.errors import TinykitError
@@ -51,10 +53,18 @@ class Schedule:
     steps: int = STEPS
 
     def __post_init__(self) -> None:
+        number("mu", self.mu, signed=True)
+        number("growth", self.growth, signed=True)
+        whole("steps", self.steps, 0)
         if not self.mu > 0 or not self.growth >= 1 or self.steps < 1:
             raise TinykitError(
                 f"a schedule needs mu > 0, growth >= 1 and steps >= 1, got {self.mu}, "
                 f"{self.growth}, {self.steps}"
+            )
+        if not math.log(self.mu) + (self.steps - 1) * math.log(self.growth) < math.log(1e30):
+            raise TinykitError(
+                f"mu reaches {self.mu} · {self.growth}^{self.steps - 1}, beyond float32: take a "
+                "smaller growth"
             )
 
     def __getitem__(self, number: int) -> float:
@@ -124,6 +134,7 @@ class LC:
         self.multipliers, self.score = multipliers, score
         self.names = [name for task in self.tasks for name in task.parameters]
         self.flat = FlatParameters(self.model, self.names)
+        self._started_from = crc(self.model.state_dict())
         head = self.flat.head
         #: λ, and Δ(Θ), of the compressed parameters
         self.lagrange = torch.zeros(head)
@@ -198,11 +209,14 @@ class LC:
         """The C step of each task, for w − λ/μ; `delta` follows."""
         started = self.mu > 0  # there is no λ/μ before the first step
         wanted = self._weights() - self.lagrange / mu if started else self._weights()
+        previous = self.thetas if started else [None] * len(self.tasks)
         views = self.flat.views(wanted, self.names)
         found = []
-        for number, task in enumerate(self.tasks):
-            before = self.thetas[number] if started else None
-            found.append(task.step(task.gather(views), mu, before))
+        for task, before in zip(self.tasks, previous, strict=True):
+            try:
+                found.append(task.step(task.gather(views), mu, before))
+            except TinykitError as error:
+                raise TinykitError(f"{', '.join(task.parameters)}: {error}") from None
         self._decompress(found)
         return found
 
@@ -258,4 +272,6 @@ class LC:
             "schedule": asdict(self.schedule),
             "multipliers": self.multipliers,
             "seed": self.seed,
+            "start": self._started_from,
+            "l_step": self.l_step.fingerprint() if hasattr(self.l_step, "fingerprint") else None,
         }

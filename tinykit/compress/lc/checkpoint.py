@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tinykit.compress.csteps import theta as kinds
 from tinykit.compress.csteps.theta import Sum, Theta
 from tinykit.compress.lc.algorithm import LC, Record
 from tinykit.data.files import store
 from tinykit.graph.errors import TinykitError
 
-VERSION = 1
+VERSION = 2
 
 
 def save(run: LC, path: str | Path) -> None:
@@ -45,7 +45,8 @@ def resume(run: LC, path: str | Path) -> LC:
     Raises
     ------
     TinykitError
-        No such file, not a checkpoint, or one of other tasks, another schedule, seed or model.
+        No such file, not a checkpoint, or one of other tasks, another schedule, seed,
+        model or L step.
     """
     try:
         state = torch.load(Path(path), weights_only=True)
@@ -89,8 +90,16 @@ def to_state(theta: Theta) -> dict[str, Any]:
 def from_state(state: dict[str, Any]) -> Theta:
     """The inverse of `to_state`."""
     values = dict(state)
-    cls = getattr(kinds, values.pop("type"))
+    name = values.pop("type")
+    cls = next((kind for kind in _kinds(Theta.__subclasses__()) if kind.__name__ == name), None)
+    if cls is None:
+        raise TinykitError(f"the checkpoint holds a {name}, which no subclass of Theta is called")
     if cls is Sum:
         values["terms"] = tuple(from_state(term) for term in values["terms"])
-    made: Theta = cls(**values)
-    return made
+    return cls(**values)
+
+
+def _kinds(parents: Sequence[type[Theta]]) -> Iterator[type[Theta]]:
+    for parent in parents:
+        yield parent
+        yield from _kinds(parent.__subclasses__())

@@ -6,7 +6,8 @@ gradient to every weight in every step, and an optimizer's update comes on top.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from tinykit.graph.errors import TinykitError
 
 
 class FlatParameters:
-    """`model`'s parameters as views of `values`, their gradients as views of `gradient`.
+    """`model`'s trainable parameters as views of `values`, their gradients as views of `gradient`.
 
     Parameters
     ----------
@@ -29,8 +30,14 @@ class FlatParameters:
 
     def __init__(self, model: nn.Module, first: Sequence[str]) -> None:
         parameters = dict(model.named_parameters())
-        names = [*first, *(n for n in parameters if n not in set(first))]
+        rest = [n for n, p in parameters.items() if n not in set(first) and p.requires_grad]
+        names = [*first, *rest]  # what is frozen stays out: it is neither trained nor compressed
         for name in names:
+            if not parameters[name].requires_grad:
+                raise TinykitError(
+                    f"a task compresses parameter {name!r}, which is frozen: take it out of the "
+                    "task, or call requires_grad_(True)"
+                )
             if parameters[name].dtype != torch.float32:
                 raise TinykitError(
                     f"parameter {name!r} is {parameters[name].dtype}; it has to be float32"
@@ -47,7 +54,6 @@ class FlatParameters:
             span = slice(start, start + p.numel())
             p.data = self.values[span].view(p.shape)
             p.grad = self.gradient[span].view(p.shape)
-            p.requires_grad_(True)
             self._spans[name] = span
             start = span.stop
 
@@ -57,3 +63,13 @@ class FlatParameters:
 
     def views(self, vector: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         return {name: self.view(vector, name) for name in names}
+
+
+def crc(tensors: Mapping[str, object]) -> int:
+    """A number that tells apart what holds other tensors (CRC-32)."""
+    found = 0
+    for name, value in tensors.items():
+        if isinstance(value, Tensor):
+            found = zlib.crc32(name.encode(), found)
+            found = zlib.crc32(value.detach().contiguous().numpy().data, found)
+    return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tinykit.compress.lc.flat import FlatParameters
+from tinykit.compress.lc.flat import FlatParameters, crc
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
 from tinykit.nn.train import TrainingError, tensors
@@ -47,6 +47,9 @@ class LStep(Protocol):
 
     def batches(self, number: int) -> int:
         """How often `tick` will be called in step `number`."""
+
+    # It may have ``fingerprint() -> dict`` of plain values: a checkpoint of a run with another
+    # one is refused.
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,12 @@ class SGD:
                     )
         model.eval()
         return mean
+
+    def fingerprint(self) -> dict[str, object]:
+        """What has to be the same for a stopped run to go on with this step."""
+        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "data"}
+        _, y = self.examples
+        return {**said, "examples": len(y), "labels": crc({"labels": y})}
 
     def longer(self, factor: int) -> SGD:
         """The same with `factor` times as many epochs."""

@@ -50,7 +50,7 @@ def retrain(
     model = copy.deepcopy(compressed.model).train()
     named = dict(model.named_parameters())
     compressed_names = {name for task in compressed.tasks for name in task.parameters}
-    free = [p for name, p in named.items() if name not in compressed_names]
+    free = [p for n, p in named.items() if n not in compressed_names and p.requires_grad]
     numbers = [
         {name: t.detach().clone().requires_grad_(True) for name, t in theta.continuous().items()}
         for theta in compressed.thetas

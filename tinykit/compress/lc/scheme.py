@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from tinykit.compress.csteps._checks import whole
 from tinykit.compress.csteps.theta import Sparse, Sum, Theta
 from tinykit.compress.lc import checkpoint
 from tinykit.compress.lc.algorithm import LC as Algorithm
@@ -17,9 +18,10 @@ from tinykit.compress.lc.algorithm import Schedule
 from tinykit.compress.lc.compressed import Compressed
 from tinykit.compress.lc.learn import SGD
 from tinykit.compress.lc.task import Task, weight_names
-from tinykit.compress.pruning.masks import Masks, attach
+from tinykit.compress.pruning.masks import Masks, attach, masks_of
 from tinykit.compress.scheme import Scheme
 from tinykit.compress.terms import Term
+from tinykit.compress.uses import uses
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
 from tinykit.nn.batch_norm import recalibrate
@@ -44,7 +46,10 @@ class LC(Scheme):
     checkpoint : a file that is written after each step; if it is there, the run goes on from it
 
     The compressed network carries what was found as `small.compressed`, a `Compressed`: each
-    layer's Θ, the gap and history of the run, and `encode()`, its file.
+    layer's Θ, the gap and history of the run, and `encode()`, its file. A scheme that follows
+    works on the weights and knows nothing of Θ: zeros stay and layers of low rank stay two, but
+    training (``Quantize``) moves weights off the levels of a codebook. Parameters that do not
+    require gradients stay as they are.
     """
 
     what: Term | Mapping[str, Term] | Sequence[Task]
@@ -66,12 +71,32 @@ class LC(Scheme):
                 f"LC cannot run {self.what!r}: it takes LowRank, Codebook, Sparsify, Prune without "
                 "a structure in a sum with one of these, or sums of them"
             )
+        if isinstance(self.what, Mapping):
+            for layer, term in self.what.items():
+                if not isinstance(term, Term):
+                    raise TinykitError(
+                        f"LC takes a term for each layer (LowRank, Codebook, Sparsify, or a sum "
+                        f"with one of these); for layer {layer!r} it got {term!r}"
+                    )
+        elif not isinstance(self.what, Term) and not (
+            isinstance(self.what, list | tuple) and all(isinstance(t, Task) for t in self.what)
+        ):
+            raise TinykitError(
+                f"LC takes a term, a term for each layer by name, or a list of Task, not "
+                f"{self.what!r}"
+            )
         Schedule(self.mu, self.growth, self.steps)  # checks them
+        for name, given in (("epochs", self.epochs), ("batch_size", self.batch_size)):
+            if given is not None:
+                whole(name, given, 1)
+        if not isinstance(self.checkpoint, str | Path | None):
+            raise TinykitError(f"checkpoint is the path of a file, not {self.checkpoint!r}")
 
     def apply(
         self, model: nn.Module, data: Dataset, *, seed: int, progress: bool | None
     ) -> nn.Module:
-        return finished(self.compressed(model, data, seed=seed, progress=progress))
+        made = self.compressed(model, data, seed=seed, progress=progress)
+        return finished(made, data.spec.shape)
 
     def compressed(
         self, model: nn.Module, data: Dataset, *, seed: int = 0, progress: bool | None = None
@@ -95,6 +120,11 @@ class LC(Scheme):
         score: Callable[[nn.Module], float] | None = None,
     ) -> Algorithm:
         """The algorithm, ready to run; without `score` it notes the validation accuracy."""
+        if masks_of(model).keep:
+            raise TinykitError(
+                "the model holds pruned weights at zero, and the LC algorithm trains all of them: "
+                "take Prune(amount) or Sparsify into the sum that LC learns, or prune channels"
+            )
 
         def validation(net: nn.Module) -> float:
             state = {k: v.clone() for k, v in net.named_buffers()}
@@ -147,7 +177,9 @@ class LC(Scheme):
                         "its filters see different channels"
                     )
                 chosen[name] = term
-        positions = uses(model, data)
+        h, w, c = data.spec.shape
+        layers = {name: model.get_submodule(name.rpartition(".")[0]) for name in names}
+        positions = uses(model, layers, torch.zeros(1, c, h, w))
         return [
             Task((name,), term.c_step(positions[name]), term.shaping)
             for name, term in chosen.items()
@@ -160,33 +192,12 @@ def fits(model: nn.Module, name: str, term: Term) -> bool:
     return term.c_step().view == "vector" or getattr(layer, "groups", 1) == 1
 
 
-def uses(model: nn.Module, data: Dataset) -> dict[str, int]:
-    """How often each layer's weights are used for one input: a convolution's output pixels."""
-    h, w, c = data.spec.shape
-    found: dict[str, int] = {}
-    hooks = []
-    for name in weight_names(model):
-        layer = model.get_submodule(name.rpartition(".")[0])
+def finished(compressed: Compressed, shape: tuple[int, ...] | None = None) -> nn.Module:
+    """The module that goes on to other schemes and to a Graph, smaller where that is possible.
 
-        def note(module: nn.Module, _: object, y: torch.Tensor, name: str = name) -> None:
-            found[name] = y[0].numel() // y.shape[1]
-
-        hooks.append(layer.register_forward_hook(note))
-    was = model.training
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(torch.zeros(1, c, h, w))
-    finally:
-        model.train(was)
-        for hook in hooks:
-            hook.remove()
-    return {name: found.get(name, 1) for name in weight_names(model)}
-
-
-def finished(compressed: Compressed) -> nn.Module:
-    """The module that goes on to other schemes and to a Graph, smaller where that is possible."""
-    model = compressed.slim()
+    `shape` is (H, W, C) of its input; None takes the module's own `input_shape`.
+    """
+    model = compressed.slim(shape)
     sparse = {
         name
         for task, theta in zip(compressed.tasks, compressed.thetas, strict=True)

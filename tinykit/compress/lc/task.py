@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tinykit.compress.csteps.base import CStep
 from tinykit.compress.csteps.theta import Theta
 from tinykit.compress.finetune import weighted
-from tinykit.compress.views import Scheme, from_matrix, to_matrix
+from tinykit.compress.views import Shaping, from_matrix, to_matrix
 from tinykit.graph.errors import TinykitError
 
 
@@ -30,13 +30,15 @@ class Task:
 
     parameters: tuple[str, ...]
     step: CStep
-    shaping: Scheme = 1
+    shaping: Shaping = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.parameters, str):
             object.__setattr__(self, "parameters", (self.parameters,))
         if not self.parameters:
             raise TinykitError("a task names at least one parameter")
+        if not isinstance(self.step, CStep):
+            raise TinykitError(f"a task's step is a C step, not {self.step!r}")
         if self.step.view == "matrix" and len(self.parameters) > 1:
             raise TinykitError(
                 f"{self.step!r} works on one matrix, and the task names {len(self.parameters)} "

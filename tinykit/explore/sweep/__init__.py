@@ -2,5 +2,6 @@
 
 One module a table, named like it, with `SEEDS`, ``run(work, seeds)``, the table as JSON,
 ``recount(work, seeds)``, the same with networks that are trained already,
-and `SAMPLE`, the name of one network in `work` that ships beside the table: tests count it again.
+and `SAMPLE`, the name of one network in `work` that ships beside the table, a graph (.tflite) or
+weights (.npz): tests, or a lesson, count it again.
 """

@@ -40,16 +40,21 @@ def main(argv: list[str] | None = None) -> int:
     # One thread: results do not depend on the number of cores, and small networks train no slower.
     os.environ["OMP_NUM_THREADS"] = "1"
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    failed = False
     for name in args.names or there:
         module = importlib.import_module(f"{sweep.__name__}.{name}")
+        if args.recount and not hasattr(module, "recount"):
+            continue  # what does not change with the engine has nothing to count again
         work = args.work / name
         work.mkdir(parents=True, exist_ok=True)
-        # what does not change with the engine has nothing to recount
-        make = getattr(module, "recount", module.run) if args.recount else module.run
+        make = module.recount if args.recount else module.run
         try:
             table = make(work, tuple(args.seeds or module.SEEDS))
         except TinykitError as error:
-            parser.exit(1, f"{error}\n")
+            # a table whose data is not to be had does not keep the others from being made
+            sys.stderr.write(f"{name}: {error}\n")
+            failed = True
+            continue
         text = json.dumps(table, separators=(",", ":"), sort_keys=True).encode()
         args.out.mkdir(parents=True, exist_ok=True)
         # no time stamp in the gzip header: the same table is the same file
@@ -58,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
             for made in work.glob(f"{module.SAMPLE}.*"):
                 if made.suffix in (".tflite", ".npz"):
                     shutil.copyfile(made, args.out / f"{name}{made.suffix}")
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

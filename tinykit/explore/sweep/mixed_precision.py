@@ -73,7 +73,8 @@ def run(work: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "about": _about(digits, seeds),
-        "weights": {n: layer.weight.numel() for n, layer in _layers(model).items()},
+        # a list, as the file sorts names, and layers have an order of their own
+        "weights": [[n, layer.weight.numel()] for n, layer in _layers(model).items()],
         "networks": networks,
         "rows": rows,
     }

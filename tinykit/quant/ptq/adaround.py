@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tinykit.graph.errors import TinykitError
 from tinykit.quant.fold import kind_of
-from tinykit.quant.layers import QuantConv2d, QuantLinear, weighted
+from tinykit.quant.layers import Weighted, weighted
 from tinykit.quant.ptq.record import plain_activations, record
 from tinykit.quant.quantizers.uniform import Uniform
 
@@ -73,7 +73,7 @@ def round_adaptively(
 
 
 def _fit(
-    layer: QuantConv2d | QuantLinear,
+    layer: Weighted,
     inputs: Tensor,
     target: Tensor,
     act: Callable[[Tensor], Tensor],
@@ -87,7 +87,7 @@ def _fit(
     weight, low, high = layer.weight.detach(), q.grid.low, q.grid.high
     scale = q.scale.detach()
     if q.axis is not None:
-        scale = scale.reshape(-1, *[1] * (weight.ndim - 1))
+        scale = scale.reshape([-1 if a == q.axis else 1 for a in range(weight.ndim)])
     below = (weight / scale).floor()
     alive = weight != 0  # what was pruned stays 0
     share = (weight / scale - below).clamp(0.01, 0.99)
@@ -95,10 +95,7 @@ def _fit(
     optimizer = torch.optim.Adam([soft], lr=lr)
 
     def output(whole: Tensor, part: Tensor) -> Tensor:
-        made = whole.clamp(low, high) * scale
-        if isinstance(layer, QuantConv2d):
-            return act(layer._conv_forward(part, made, layer.bias))
-        return act(F.linear(part, made, layer.bias))
+        return act(layer.with_weight(part, whole.clamp(low, high) * scale))
 
     nearest = (weight / scale).round()
     with torch.no_grad():

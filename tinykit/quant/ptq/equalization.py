@@ -19,6 +19,7 @@ HOMOGENEOUS: set[Does] = {
     *(nn.Identity, nn.ZeroPad2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten),
     *(F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.dropout, torch.flatten, "flatten"),
 }
+FLATTENS: set[Does] = {nn.Flatten, torch.flatten, "flatten"}
 LAYERS = (nn.Conv2d, nn.Linear)
 ROUNDS, TOLERANCE = 50, 1e-4
 #: channels are scaled by no more than this, nor by less than its inverse
@@ -75,26 +76,46 @@ def pairs(traced: fx.GraphModule) -> list[tuple[str, str]]:
     for node in traced.graph.nodes:
         if kind_of(traced, node) not in LAYERS or calls.count(str(node.target)) > 1:
             continue
-        after = node
+        after, between = node, []
         while len(after.users) == 1:
             after = next(iter(after.users))
             if kind_of(traced, after) not in HOMOGENEOUS:
                 break
+            between.append(after)
         if kind_of(traced, after) not in LAYERS or calls.count(str(after.target)) > 1:
             continue
         if len(node.users) == 1 and after is not node:
             first, second = (traced.get_submodule(str(n.target)) for n in (node, after))
-            if _fit(first, second):
+            in_rows = [_in_rows(traced, n) for n in between if kind_of(traced, n) in FLATTENS]
+            if _fit(first, second, in_rows):
                 found.append((str(node.target), str(after.target)))
     return found
 
 
-def _fit(first: nn.Module, second: nn.Module) -> bool:
-    """Whether the second's inputs are the first's channels, each maybe several times in a row."""
+def _in_rows(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a flattening node makes one row of each example's image, channel after channel."""
+    if node.op == "call_module":
+        module = traced.get_submodule(str(node.target))
+        start, end = module.start_dim, module.end_dim
+    else:
+        said = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
+        start, end = said.get("start_dim", 0), said.get("end_dim", -1)  # type: ignore[assignment]
+    return (start, end) in ((1, -1), (1, 3))
+
+
+def _fit(first: nn.Module, second: nn.Module, in_rows: list[bool]) -> bool:
+    """Whether the second's inputs are the first's channels, each maybe several times in a row.
+
+    A linear layer reads the last dimension: channels of a linear layer as they are, those of a
+    convolution only in a row of the whole image.
+    """
     outputs = len(first.weight)  # type: ignore[arg-type]
     if isinstance(second, nn.Conv2d):
-        return isinstance(first, nn.Conv2d) and second.in_channels == outputs
-    return int(second.in_features) % outputs == 0  # type: ignore[arg-type]
+        return isinstance(first, nn.Conv2d) and second.in_channels == outputs and not in_rows
+    inputs = int(second.in_features)  # type: ignore[arg-type]
+    if isinstance(first, nn.Conv2d):
+        return in_rows == [True] and inputs % outputs == 0
+    return inputs == outputs
 
 
 def _of_outputs(weight: Tensor) -> Tensor:

@@ -161,16 +161,18 @@ class Identity(Uniform, name="identity"):
 
 
 class Stochastic(Uniform, name="stochastic"):
-    """Equal steps; rounds up with a probability of the fraction while gradients are recorded.
+    """Equal steps; in training rounds up with a probability of the fraction.
 
-    Without gradients (evaluation, export) it rounds to nearest. The draws come from torch's own
-    generator, or from the attribute `generator` (Gupta et al. 2015, arXiv:1502.02551).
+    Whether it trains is said by `Module.train` and `eval`, gradients or none. In evaluation and in
+    export it rounds to nearest and draws nothing. In training the draws come from torch's own
+    generator, which `tinykit.fit` seeds, or from the attribute `generator` where one is set (Gupta
+    et al. 2015, arXiv:1502.02551).
     """
 
     generator: torch.Generator | None = None
 
     def fake(self, x: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
+        if not self.training:
             return self.nearest(x)
         grid = self.grid
         value = fq.fake_quantize(
