@@ -201,8 +201,8 @@ print("of the weights that direct compression kept, LC kept", *(f"{a:5.0%}" for 
 # of a file that is written and read back; the 90 biases are in it as float32. One image of the test set is 0.28 points: a
 # difference of two or three images says nothing.
 #
-# So the network must *learn*, or nothing works. But for two levels on this network it is enough to learn the two
-# levels: which weight has which hardly matters, though LC changed some in every layer. Which weights *stay* matters: the largest
+# So the network must *learn*, or nothing works. But for two levels most is won by learning the two levels: which weight
+# has which matters less in this run, though LC changed some in every layer (the table below has more runs). Which weights *stay* matters: the largest
 # tenth is not the best tenth, and retraining cannot choose another.
 #
 # **C steps have to be exact, or LC minimises something else.** The nearest two levels are a 1-D clustering problem. Lloyd's
@@ -307,8 +307,8 @@ else:
 # %% [markdown]
 # **So is it enough to compress well?** Where few numbers or bits are left, no: direct compression fails in both tables. Then the
 # network has to learn, and the question is what. Retraining learns the numbers of a form that was chosen
-# beforehand; LC learns the choice as well, which pays where the choice matters: *which* weights stay, and in the larger network which weight
-# has which level, too.
+# beforehand; LC learns the choice as well, which pays where the choice matters: *which* weights stay above all, and on MNIST also which
+# weight has which of two levels.
 
 # %% [markdown] part="exercise"
 # ## Exercise: a C step of your own
