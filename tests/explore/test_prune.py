@@ -133,8 +133,10 @@ def test_what_a_layer_loses_is_what_the_scan_measured(explorer: Prune) -> None:
         row = int(np.argsort(-scan.drop.mean(1), kind="stable")[-1])  # the last of equals
         name = re.escape(result.parts[scan.layers[row]])
         if result.bench.fixed is not None:
-            worst = f"{100 * scan.drop[row].max():.1f}"
-            assert re.search(rf"Least is {name} .* it loses {worst} points \(", text)
+            points = 100 * scan.drop[row][0]
+            verb = "loses" if points > -0.05 else "gains"
+            assert re.search(rf"Least is {name} .* it {verb} {abs(points):.1f} points \(", text)
+            assert " -" not in text
         elif scan.drop[row].max() <= HURT:
             assert re.search(
                 rf"Least is {name} .* it loses no more than 5 points, even at 95%", text

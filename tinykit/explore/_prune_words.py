@@ -126,7 +126,8 @@ def _sensitive(result: Pruned) -> str:
 
     def when(row: int) -> str:
         if result.bench.fixed is not None:
-            return f"loses {100 * drop[row].max():.1f} points"
+            points = 100 * float(drop[row][0])
+            return f"{'loses' if points > -0.05 else 'gains'} {abs(points):.1f} points"
         hurt = np.flatnonzero(drop[row] > HURT)
         if not len(hurt):
             most = scan.removed[row].max()
