@@ -6,11 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
-import torch
 from torch import nn
 
 import tinykit as tk
 from tinykit.data import Dataset
+from tinykit.nn.weights import load_weights, save_weights
 
 EPOCHS = 6
 MODELS = {"ds_cnn": {"width": 0.5}, "resnet8": {"width": 1.0}}
@@ -25,15 +25,11 @@ def folder() -> Path:
 def trained(name: str, data: Dataset, seed: int, epochs: int = EPOCHS) -> nn.Module:
     """The zoo's `name`, fitted to `data` from `seed`; the same each time on one machine."""
     model = getattr(tk.zoo, name)(data.spec, seed=seed, **MODELS[name])
-    file = folder() / f"{name}_{data.name}_{len(data.train)}_{epochs}_{seed}.pt"
+    file = folder() / f"{name}_{data.name}_{len(data.train)}_{epochs}_{seed}.npz"
     if file.exists():
-        model.load_state_dict(torch.load(file))
-        return model.eval()
+        return load_weights(model, file)
     tk.fit(model, data, epochs, seed=seed, progress=False)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}")
-    torch.save(model.state_dict(), part)
-    part.replace(file)
+    save_weights(model, file)
     return model
 
 

@@ -8,7 +8,7 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from tinykit.course import BitsExplorer, RangeExplorer, table
+from tinykit.course import BitsExplorer, RangeExplorer
 from tinykit.course.bits import MixedTable
 from tinykit.course.ranges import RangeTable
 from tinykit.graph.errors import TinykitError
@@ -96,8 +96,3 @@ def test_the_mixed_table_answers_by_method_and_column() -> None:
     assert shipped.found(2.5, "uniform", "ptq") == []
     assert len(shipped.found(2.5, "random", "ptq")) == 5 * seeds
     assert len(shipped.stored(0.5)) == seeds
-
-
-def test_a_table_that_does_not_ship_is_named() -> None:
-    with pytest.raises(TinykitError, match=r"no table 'nothing' ships; there are: .*range_prec"):
-        table("nothing")

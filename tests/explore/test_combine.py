@@ -11,9 +11,8 @@ import pytest
 
 from tinykit.explore import _lc_table
 from tinykit.explore._lc_table import METHODS, REFERENCE, label, parse
-from tinykit.explore._table import TableError
+from tinykit.explore._shipped import TableError
 from tinykit.explore.combine import PUBLISHED, Combine
-from tinykit.explore.explorer import SettingError
 from tinykit.explore.sweep import lc_digits, lc_mnist
 
 #: 64-60-20-10
@@ -100,7 +99,7 @@ def test_means_are_those_of_the_rows(explorer: Combine) -> None:
     assert result.shown.error == pytest.approx(0.5 * (0.0 + 1.0))
     assert result.shown.bytes == pytest.approx(1205)
     assert result.shown.history[-1] == pytest.approx((0.2, 10.5))
-    assert result.shown.history[0][1] == result.chosen["direct"].error == pytest.approx(30.5)
+    assert result.shown.history[0] == pytest.approx((0.5, 40.0))
     one = explorer.compute({"keep": 0.1, "levels": 2, "seed": 1, "method": "direct"})
     assert one.shown.error == 31.0
     assert one.shown.bytes == 1210
@@ -182,19 +181,12 @@ def test_the_parts_of_the_file_add_up_in_the_figure(explorer: Combine) -> None:
     assert sum(sum(bar.x) for bar in bars) == pytest.approx(result.shown.bytes)
 
 
-def test_without_the_table_of_mnist_only_digits_are_offered() -> None:
-    alone = Combine(parse(raw()))
-    assert alone.controls[0].values == ("digits",)  # type: ignore[union-attr]
-    with pytest.raises(SettingError):
-        alone.compute({"network": "rank selection"})
-
-
 def test_tables_of_another_format_and_rows_that_are_missing_are_told_in_words() -> None:
     with pytest.raises(TableError, match="make sweeps"):
         parse({**raw(), "format": 99})
     with pytest.raises(TableError, match=r"digits has no '9 levels' by 'lc' of seed 0"):
         parse(raw()).result("9 levels", "lc", 0)
-    with pytest.raises(TableError, match="not installed"):
+    with pytest.raises(TableError, match=r"not installed \(there are: .*lc_digits"):
         _lc_table.load("lc_nothing")
 
 
@@ -256,3 +248,12 @@ def test_a_row_of_the_shipped_table_can_be_made_again() -> None:
         # another processor rounds otherwise, and training follows: some images, some bits
         assert row["error"] == pytest.approx(shipped.error, abs=4), row["method"]
         assert row["bytes"] == pytest.approx(shipped.bytes, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["lc_digits", "lc_mnist"])
+def test_a_run_starts_as_direct_compression(name: str) -> None:
+    table = _lc_table.load(name)
+    for scheme in table.schemes:
+        for seed in table.seeds:
+            start = table.result(scheme, "lc", seed).history[0][1]
+            assert start == pytest.approx(table.result(scheme, "direct", seed).error, abs=0.011)

@@ -1,26 +1,20 @@
 """The shipped table of LC on MNIST is whole, and is what its script makes."""
 
-import gzip
-import json
-from importlib.resources import files
-
 import pytest
 
+from tinykit.explore._lc_table import FORMAT, METHODS
+from tinykit.explore._shipped import stored
 from tinykit.explore.sweep import lc_mnist
 
-TABLE = json.loads(
-    gzip.decompress((files("tinykit.explore") / "tables" / "lc_mnist.json.gz").read_bytes())
-)
+TABLE = stored("lc_mnist")
 ROWS = {(r["scheme"], r["method"], r["seed"]): r for r in TABLE["rows"]}
 
 
 def test_every_run_is_there() -> None:
-    assert TABLE["format"] == lc_mnist.FORMAT
+    assert TABLE["format"] == FORMAT
     assert TABLE["about"]["seeds"] == list(lc_mnist.SEEDS)
     assert len(lc_mnist.SEEDS) >= 3
-    expected = {
-        (s, m, seed) for s in lc_mnist.SCHEMES for m in lc_mnist.METHODS for seed in lc_mnist.SEEDS
-    }
+    expected = {(s, m, seed) for s in lc_mnist.SCHEMES for m in METHODS for seed in lc_mnist.SEEDS}
     expected |= {("reference", "float32", seed) for seed in lc_mnist.SEEDS}
     assert set(ROWS) == expected
 

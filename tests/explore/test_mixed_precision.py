@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinykit import data
-from tinykit.course import table
+from tinykit.explore._shipped import stored as table
 from tinykit.explore.sweep import mixed_precision as sweep
 from tinykit.nn.train import accuracy
 from tinykit.nn.weights import load_weights

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import sys
 from importlib.resources import files
 from typing import Any
 
@@ -205,13 +204,6 @@ def test_a_scan_that_nobody_waits_for_stops() -> None:
     with pytest.raises(Cancelled):
         explorer.compute({}, tick)
     assert not explorer.instant(explorer.settings({}))
-
-
-def test_without_torch_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tinykit.compress.workbench", None)
-    view = Prune().view()
-    view.join()
-    assert "pip install torch" in view.figures.status["error"]
 
 
 def test_what_makes_no_sense_is_told_in_words(explorer: Prune) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import tinykit as tk
 from tinykit.explore._quantize_figures import OBSERVERS, marks
 from tinykit.explore._quantize_words import obstacles
 from tinykit.explore.quantize import FLOAT, NETWORKS, Quantize, Quantized, study
-from tinykit.graph.errors import MissingToolError, TinykitError
+from tinykit.graph.errors import TinykitError
 from tinykit.quant.exportable import exportable
 from tinykit.quant.prepare import calibrated, prepare
 from tinykit.quant.quantizer import Grid
@@ -154,14 +153,6 @@ def test_what_tflite_can_hold_is_what_the_exporter_says(
     except TinykitError:
         held = False
     assert held == (obstacles(result) == [])
-
-
-def test_without_torch_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinykit.explore.quantize._studies", {})
-    monkeypatch.setitem(sys.modules, "tinykit.quant.study", None)
-    assert not EXPLORER.instant(EXPLORER.settings())
-    with pytest.raises(MissingToolError, match="pip install torch"):
-        turn()
 
 
 def test_words_say_what_does_nothing() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tinykit import data
-from tinykit.course import table
+from tinykit.explore._shipped import stored as table
 from tinykit.explore.sweep import range_precision as sweep
 from tinykit.quant.ranges import Ranged
 

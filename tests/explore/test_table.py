@@ -12,6 +12,7 @@ import pytest
 from tinykit import data, targets
 from tinykit.explore import _table
 from tinykit.explore._deployment import from_graph, from_table
+from tinykit.explore._shipped import TableError
 from tinykit.explore.sweep.compress_digits import KINDS, PRUNINGS, WIDTHS, costs
 from tinykit.formats import tflite
 from tinykit.graph import Graph
@@ -124,9 +125,9 @@ def test_a_row_of_the_table_says_what_a_profile_says(table: _table.Table, sample
 
 
 def test_a_table_of_another_format_is_refused() -> None:
-    with pytest.raises(_table.TableError, match="format 99"):
+    with pytest.raises(TableError, match="format 99"):
         _table.parse({"format": 99})
-    with pytest.raises(_table.TableError, match="make sweeps"):
+    with pytest.raises(TableError, match="make sweeps"):
         _table.load("nothing")
 
 

@@ -27,7 +27,7 @@ from tinykit.compress.pruning.select import Amount, check_amount
 from tinykit.compress.pruning.sensitivity import Sensitivity, sensitivity
 from tinykit.compress.uses import uses
 from tinykit.data.types import Dataset
-from tinykit.nn.train import default_batch, predict
+from tinykit.nn.train import accuracy, default_batch
 
 #: told the share done and what is done; whatever it raises stops the work
 Tick = Callable[[float | None, str], None]
@@ -242,7 +242,7 @@ class Workbench:
 
     def _accuracy(self, model: nn.Module, split: str) -> float:
         part = self.data.split(split)
-        return float((predict(model, part.x).argmax(1) == part.y).mean())
+        return accuracy(model, part.x, part.y)
 
     @torch.no_grad()
     def _put_back(self, masks: Masks) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinykit.course.exercise import CheckFailed, Exercise, Mistake, Report, check
 from tinykit.course.prediction import Comparison, Prediction, predict
-from tinykit.course.shipped import shipped, table
+from tinykit.course.shipped import shipped
 
 if TYPE_CHECKING:
     from tinykit.course.bits import BitsExplorer
@@ -29,7 +29,6 @@ __all__ = [
     "check",
     "predict",
     "shipped",
-    "table",
 ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinykit.course.shipped import table
+from tinykit.explore._shipped import stored
 from tinykit.explore.explorer import Choice, Control, Explorer, Settings, Tick, quiet
 from tinykit.graph.errors import TinykitError
 from tinykit.plots.bits import layer_bits, sensitivities
@@ -30,7 +30,7 @@ class MixedTable:
     """
 
     def __init__(self) -> None:
-        raw = table("mixed_precision")
+        raw = stored("mixed_precision")
         self.about: dict[str, Any] = raw["about"]
         self.weights: dict[str, int] = dict(raw["weights"])
         self.rows: list[dict[str, Any]] = raw["rows"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinykit.course.shipped import table
+from tinykit.explore._shipped import stored
 from tinykit.explore.explorer import Choice, Control, Explorer, Settings, Tick, quiet
 from tinykit.plots.ranges import Errors, accuracy_lines, range_errors
 
@@ -40,7 +40,7 @@ class RangeTable:
     """
 
     def __init__(self) -> None:
-        raw = table("range_precision")
+        raw = stored("range_precision")
         self.about: dict[str, Any] = raw["about"]
         self.rows: list[dict[str, Any]] = raw["rows"]
 

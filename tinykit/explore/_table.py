@@ -5,15 +5,12 @@ Made by `tinykit.explore.sweep.compress_digits`; every number in it was measured
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from tinykit.graph.errors import TinykitError
+from tinykit.explore._shipped import check_format, stored
 from tinykit.plots.memory import Life
 
 if TYPE_CHECKING:
@@ -21,10 +18,6 @@ if TYPE_CHECKING:
 
 #: raised when the shape of the file changes
 FORMAT = 3
-
-
-class TableError(TinykitError, ValueError):
-    """A sweep table that is missing or that this version does not read."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +125,7 @@ def parse(raw: Mapping[str, Any]) -> Table:
     ------
     TableError
     """
-    if raw.get("format") != FORMAT:
-        raise TableError(
-            f"this sweep table has format {raw.get('format')!r}, this version of tinykit reads "
-            f"{FORMAT}: make it again with `make sweeps`"
-        )
+    check_format(raw, FORMAT)
     nets = {}
     for row in raw["nets"]:
         net = Net(
@@ -175,7 +164,4 @@ def load(name: str = "compress_digits") -> Table:
     ------
     TableError
     """
-    source = files("tinykit.explore") / "tables" / f"{name}.json.gz"
-    if not source.is_file():
-        raise TableError(f"the table {name!r} is not installed: make it with `make sweeps`")
-    return parse(json.loads(gzip.decompress(source.read_bytes())))
+    return parse(stored(name))

@@ -13,25 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from tinykit.explore import _lc_table
 from tinykit.explore._combine_words import name_of, words
-from tinykit.explore._lc_table import METHODS, REFERENCE, Result, Table, label
-from tinykit.explore._table import TableError
+from tinykit.explore._lc_table import (
+    METHODS,
+    PUBLISHED,
+    PUBLISHED_REFERENCE,
+    PUBLISHED_SOURCE,
+    REFERENCE,
+    Result,
+    Table,
+    label,
+)
 from tinykit.explore.explorer import Choice, Control, Explorer, Settings, Tick, quiet
 from tinykit.plots import Point, by_step, file_parts, pareto_front, size_error
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-#: test errors in % that Idelbayev and Carreira-Perpiñán publish for LeNet300 on MNIST
-#: (arXiv:2005.07786); their network before compression has 2.13, and none has a file size
-PUBLISHED = {
-    "two levels a layer": 2.56,
-    "two levels in layers 1 and 3": 2.26,
-    "5 % of the weights": 2.18,
-    "two levels + 1 %": 2.17,
-    "rank selection": 1.90,
-}
-PUBLISHED_REFERENCE = 2.13
-PUBLISHED_SOURCE = "Idelbayev and Carreira-Perpiñán, arXiv:2005.07786"
 #: of the knob for seeds; not None, which a row of buttons shows as "nothing pressed"
 MEAN = "mean"
 
@@ -73,8 +70,7 @@ class Combine(Explorer[Combined]):
 
     Parameters
     ----------
-    digits, mnist : tables of sums by knobs, and of a few sums by name; without a table for MNIST
-        only digits are offered
+    digits, mnist : tables of sums by knobs, and of a few sums by name
     """
 
     name = "combine"
@@ -83,19 +79,13 @@ class Combine(Explorer[Combined]):
 
     def __init__(self, digits: Table | None = None, mnist: Table | None = None) -> None:
         self.digits = digits or _lc_table.load("lc_digits")
-        self.mnist = mnist
-        if mnist is None and digits is None:
-            try:
-                self.mnist = _lc_table.load("lc_mnist")
-            except TableError:
-                self.mnist = None
+        self.mnist = mnist or _lc_table.load("lc_mnist")
         self._knobs = _knobs(self.digits)
 
     @property
     def controls(self) -> tuple[Control, ...]:
         nets = [("digits", f"digits, {_net(self.digits)}: the sum of the knobs below")]
-        if self.mnist:
-            nets += [(s, f"MNIST, LeNet300: {s}") for s in self.mnist.schemes]
+        nets += [(s, f"MNIST, LeNet300: {s}") for s in self.mnist.schemes]
         keeps, ranks, levels = self._knobs
         return (
             Choice(
@@ -135,7 +125,7 @@ class Combine(Explorer[Combined]):
     def compute(self, settings: Settings, tick: Tick = quiet) -> Combined:
         settings = self.settings(settings)
         own = settings["network"] != "digits"
-        table = self.mnist if own and self.mnist else self.digits
+        table = self.mnist if own else self.digits
         scheme = (
             settings["network"]
             if own

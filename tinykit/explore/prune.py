@@ -12,13 +12,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from tinykit.explore._prune_figures import figures
 from tinykit.explore._prune_networks import Network, group_title, shipped, titles
-from tinykit.explore._prune_words import HOWS, STRUCTURES, python, size_rows, words
+from tinykit.explore._prune_words import HOWS, STRUCTURES, python, words
 from tinykit.explore.explorer import Choice, Control, Explorer, Settings, Tick, quiet
-from tinykit.graph.errors import MissingToolError, TinykitError
-from tinykit.plots import Curve, kept_weights, sensitivity_curves, shares, weight_histogram
+from tinykit.graph.errors import TinykitError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -95,7 +93,7 @@ class Prune(Explorer[Pruned]):
     name = "prune"
     title = "Prune"
     summary = "Which weights a network can lose, and what gets smaller when they go"
-    needs = ("torch",)
+    needs = ("torch", "torch_pruning")
 
     def __init__(self) -> None:
         self.networks = shipped()
@@ -227,14 +225,8 @@ class Prune(Explorer[Pruned]):
             known = self._benches.get(key)
         if known is not None:
             return known
-        try:
-            from tinykit.compress.workbench import Workbench
-        except ModuleNotFoundError as error:
-            raise MissingToolError(
-                f"this app runs networks in torch, and {error.name} is not installed here: pip "
-                "install torch torch-pruning (public demo servers leave it out; the other apps do "
-                "without it)"
-            ) from None
+        from tinykit.compress.workbench import Workbench
+
         name, structure, criterion = key
         tick(0.0, "starting")
         model = self.networks[name].build(self.data)
@@ -273,13 +265,7 @@ class Prune(Explorer[Pruned]):
     # -- figures and words ----------------------------------------------------------------------
 
     def figures(self, result: Pruned) -> dict[str, go.Figure]:
-        return {
-            "accuracy": _accuracy(result),
-            "size": _size(result),
-            "sensitivity": _sensitivity(result),
-            "kept": _kept(result),
-            "weights": _weights(result),
-        }
+        return figures(result)
 
     def panels(self, result: Pruned) -> dict[str, str]:
         return {"The same in Python": python(result)}
@@ -290,88 +276,3 @@ class Prune(Explorer[Pruned]):
 
 def _hashable(amount: dict[str, float] | float, epochs: int) -> Any:
     return (tuple(amount.items()) if isinstance(amount, dict) else amount), epochs
-
-
-def _accuracy(result: Pruned) -> go.Figure:
-    rows = [("whole", result.dense), ("cut", result.trial.accuracy)]
-    if result.trained is not None:
-        rows.append(("retrained", result.trained))
-    return shares(
-        [name for name, _ in rows],
-        [value for _, value in rows],
-        [f"{value:.1%}" for _, value in rows],
-        title=f"Accuracy: {rows[-1][1]:.1%}, of the whole network {result.dense:.1%}",
-        subtitle=f"{result.network.title}; measured now on the {result.examples} test images",
-        unit="test accuracy in %",
-        y_title="network",
-        emphasis=[False, *[True] * (len(rows) - 1)],
-        height=250,
-    )
-
-
-def _size(result: Pruned) -> go.Figure:
-    rows = size_rows(result)
-    return shares(
-        [row.name for row in rows],
-        [row.share for row in rows],
-        [f"{row.share:.0%}: {row.count}" for row in rows],
-        title="What gets smaller: what is left of each",
-        subtitle="counted from the shapes and the masks; vermillion: what a chip without support "
-        "for zeros sees",
-        unit="of the whole network, in %",
-        y_title="what",
-        emphasis=[row.chip for row in rows],
-        height=250,
-    )
-
-
-def _sensitivity(result: Pruned) -> go.Figure:
-    scan = result.scan
-    curves = []
-    for row, name in enumerate(scan.layers):
-        removed, first = np.unique(scan.removed[row], return_index=True)
-        inside = removed > 0
-        curves.append(
-            Curve(
-                result.parts[name],
-                [0.0, *removed[inside]],
-                [scan.baseline, *scan.accuracy[row][first[inside]]],
-                result.trial.removed[name],
-            )
-        )
-    shown = next(
-        (result.parts[n] for n, makers in result.bench.together.items() if result.shown in makers),
-        None,
-    )
-    return sensitivity_curves(
-        curves,
-        title="How much each layer can lose: accuracy when it alone is pruned",
-        subtitle="measured on the validation images, without training; diamonds: removed now",
-        thick=shown,
-        height=430,
-    )
-
-
-def _kept(result: Pruned) -> go.Figure:
-    kept = [int(result.trial.kept[name].sum()) for name in result.layers]
-    total = [result.trial.kept[name].size for name in result.layers]
-    return kept_weights(
-        list(result.layers.values()),
-        kept,
-        total,
-        title=f"Weights of each layer: {sum(kept):,} of {sum(total):,} stay",
-        subtitle="counted; convolutions and linear layers, without biases",
-        height=430,
-    )
-
-
-def _weights(result: Pruned) -> go.Figure:
-    kept = result.trial.kept[result.shown]
-    return weight_histogram(
-        result.bench.weights[result.shown],
-        kept,
-        title=f"Weights of layer {result.layers[result.shown]}, by value",
-        subtitle=f"counted; {int(kept.sum()):,} of {kept.size:,} stay",
-        bins=41 if kept.size > 400 else 21,
-        height=300,
-    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tinykit.explore._quantize_figures import OBSERVERS, SHARES, draw
 from tinykit.explore._quantize_words import words
 from tinykit.explore.explorer import Choice, Control, Explorer, Settings, Tick, quiet
-from tinykit.graph.errors import MissingToolError, TinykitError
+from tinykit.graph.errors import TinykitError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -240,22 +240,10 @@ def trained(name: str, spec: DataSpec) -> Any:
 
 
 def study(name: str) -> Study:
-    """A network that ships, ready to be quantized; made once.
-
-    Raises
-    ------
-    MissingToolError
-        torch is not installed: a server that only shows apps may do without it.
-    """
+    """A network that ships, ready to be quantized; made once."""
     from tinykit import data
+    from tinykit.quant.study import Study
 
-    try:
-        from tinykit.quant.study import Study
-    except ModuleNotFoundError as error:
-        raise MissingToolError(
-            f"Quantize runs its networks in torch, which is not installed here ({error}): "
-            f"pip install torch, or open the app on a machine that has it"
-        ) from error
     with _lock:
         if name not in _studies:
             digits = data.load("digits")

@@ -19,7 +19,7 @@ from tinykit.compress.pruning.masks import Masks
 from tinykit.data.types import Dataset
 from tinykit.graph.errors import TinykitError
 from tinykit.nn.progress import bar
-from tinykit.nn.train import predict
+from tinykit.nn.train import accuracy as score
 
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -190,7 +190,7 @@ def sensitivity(
         scan = _WeightScan(scratch, data, kind, criterion, seed)
 
     def measure() -> float:
-        return float((predict(scratch, part.x).argmax(1) == part.y).mean())
+        return score(scratch, part.x, part.y)
 
     baseline, values = measure(), {n: p.detach().clone() for n, p in scratch.named_parameters()}
     shape = (len(scan.layers), len(ratios))

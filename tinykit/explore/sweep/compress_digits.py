@@ -11,12 +11,10 @@ in the repository (`ARCHIVE`), and `recount` counts those again.
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import json
 import logging
 import lzma
-import platform
 import tarfile
 import time
 from collections.abc import Iterator
@@ -29,6 +27,7 @@ from tinykit.compress import Prune, Quantize, compress
 from tinykit.engine import arrange
 from tinykit.engine.cycles import NOTHING
 from tinykit.explore._table import FORMAT, flash_key
+from tinykit.explore.sweep import versions
 from tinykit.graph import fileio
 from tinykit.graph.errors import TinykitError
 from tinykit.nn.train import default_epochs, fit
@@ -59,7 +58,7 @@ _TRAINED = ("width", "pruning", "bits", "method", "accuracies")
 PRUNE_EPOCHS, QAT_EPOCHS = 14, 8
 #: the first seed's networks, and every network's accuracy
 ARCHIVE = Path(__file__).parents[3] / "datasets" / "compress_digits" / "networks.tar.xz"
-_PACKAGES = ("tinyml-kit", "torch", "torch-pruning", "numpy", "unicorn", "ziglang")
+_PACKAGES = ("torch-pruning", "unicorn", "ziglang")
 
 
 def run(work: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -214,8 +213,5 @@ def _about(digits: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
             f"magnitude, share of all weights, {PRUNE_EPOCHS} epochs of fine-tuning; QAT: "
             f"{QAT_EPOCHS} epochs; PTQ: 200 calibration images"
         ),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
+        "versions": versions(*_PACKAGES),
     }

@@ -9,11 +9,9 @@ back. The settings of both were chosen on the validation split, for four of the 
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import json
 import logging
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,6 +25,8 @@ from tinykit.compress.encoded.thetas import Context, theta_bytes
 from tinykit.compress.lc.retrain import retrain
 from tinykit.compress.lc.scheme import LC
 from tinykit.compress.terms import Codebook, Combination, LowRank, Sparsify, Term
+from tinykit.explore._lc_table import FORMAT, METHODS
+from tinykit.explore.sweep import versions
 from tinykit.nn.train import accuracy, fit
 from tinykit.nn.zoo import mlp
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
 SEEDS = (0, 1, 2)
 #: LeNet300 at a fifth of its width: 64-60-20-10
 WIDTH, EPOCHS = 0.2, 40
@@ -52,7 +51,6 @@ SWEEPS = 4
 KEEPS = (0.0, 0.01, 0.03, 0.1)
 RANKS = (0, 1, 2, 4)
 LEVELS = (0, 2, 4, 8)
-METHODS = ("direct", "retrained", "lc")
 #: names of the terms, in the order in which they are added
 TERMS = ("single weights", "low rank", "codebook")
 
@@ -193,8 +191,5 @@ def _about(digits: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
             f"float: {EPOCHS} epochs; LC: {scheme.steps} steps, {passes} epochs in all; "
             f"retraining: {passes} epochs"
         ),
-        "versions": {
-            "python": platform.python_version(),
-            **{n: importlib.metadata.version(n) for n in ("tinyml-kit", "torch", "numpy")},
-        },
+        "versions": versions(),
     }

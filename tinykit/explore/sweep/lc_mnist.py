@@ -8,10 +8,8 @@ at w = Δ(Θ); nothing was chosen by them but the settings below, which all seed
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,6 +25,8 @@ from tinykit.compress.lc.retrain import retrain
 from tinykit.compress.lc.scheme import LC
 from tinykit.compress.terms import Codebook, LowRank, Sparsify
 from tinykit.data.types import Dataset, Split
+from tinykit.explore._lc_table import FORMAT
+from tinykit.explore.sweep import versions
 from tinykit.nn.train import accuracy, fit
 from tinykit.nn.weights import load_weights, save_weights
 from tinykit.nn.zoo import mlp
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
 SEEDS = (0, 1, 2)
 #: how the uncompressed network is trained
 EPOCHS, LR, DECAY = 20, 2e-3, 0.05
@@ -54,7 +53,6 @@ SCHEMES: dict[str, Term] = {
         Sparsify(keep=0.01, shared=False) + LowRank(4) + Codebook(2)  # type: ignore[dict-item]
     ),
 }
-METHODS = ("direct", "retrained", "lc")
 
 
 def settings(term: Term) -> LC:
@@ -161,8 +159,5 @@ def _about(mnist: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
             f"{scheme.precision} products"
         ),
         "schedule": asdict(Schedule(scheme.mu, scheme.growth, scheme.steps)),
-        "versions": {
-            "python": platform.python_version(),
-            **{n: importlib.metadata.version(n) for n in ("tinyml-kit", "torch", "numpy")},
-        },
+        "versions": versions(),
     }

@@ -9,11 +9,9 @@ activations to 8 bits; nothing was chosen by them.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import math
-import platform
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,6 +22,7 @@ import numpy as np
 
 from tinykit import data
 from tinykit.compress import Quantize, compress
+from tinykit.explore.sweep import versions
 from tinykit.nn.train import accuracy, default_epochs, fit
 from tinykit.nn.weights import load_weights, save_weights
 from tinykit.nn.zoo import ds_cnn
@@ -203,8 +202,5 @@ def _about(digits: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
             f"float: {default_epochs(digits)} epochs from scratch; ptq: bias correction, 256 "
             f"images; qat: {EPOCHS} epochs from the float network, learned steps"
         ),
-        "versions": {
-            "python": platform.python_version(),
-            **{n: importlib.metadata.version(n) for n in ("tinyml-kit", "torch", "numpy")},
-        },
+        "versions": versions(),
     }

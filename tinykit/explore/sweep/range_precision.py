@@ -12,10 +12,8 @@ that starts at this range and learns it.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinykit import data
+from tinykit.explore.sweep import versions
 from tinykit.nn.train import accuracy, default_epochs, fit
 from tinykit.nn.zoo import mlp
 from tinykit.quant.ranges import WHAT, Ranged, clip_gradients
@@ -165,10 +164,7 @@ def _about(digits: Dataset, seeds: tuple[int, ...]) -> dict[str, Any]:
             f"float: {default_epochs(digits)} epochs from scratch; with quantizers: {EPOCHS} "
             f"epochs from there, lr {LR:g}; gradient norm, where clipped: {NORM:g} a tensor"
         ),
-        "versions": {
-            "python": platform.python_version(),
-            **{n: importlib.metadata.version(n) for n in ("tinyml-kit", "torch", "numpy")},
-        },
+        "versions": versions(),
     }
 
 
