@@ -98,6 +98,10 @@ def sensitivities(
         title=title,
         subtitle=subtitle,
         x={"title": "layer", "type": "category"},
-        y={"title": "rise of the loss, nats", "type": "log", "tickformat": ".0e"},
+        y={
+            "title": "rise of the loss, nats (0.0001: that or less)",
+            "type": "log",
+            "tickformat": ".0e",
+        },
         **layout,
     )
