@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
 import torch
@@ -167,7 +167,3 @@ class SGD:
         said = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "data"}
         _, y = self.examples
         return {**said, "examples": len(y), "labels": crc({"labels": y})}
-
-    def longer(self, factor: int) -> SGD:
-        """The same with `factor` times as many epochs."""
-        return replace(self, epochs=self.epochs * factor)
