@@ -6,9 +6,10 @@ import importlib
 import pkgutil
 
 from tinykit.data.errors import DataError
+from tinykit.data.federation import Federation
 from tinykit.data.types import Dataset, DataSpec, Split
 
-__all__ = ["DataError", "DataSpec", "Dataset", "Split", "load", "names"]
+__all__ = ["DataError", "DataSpec", "Dataset", "Federation", "Split", "load", "names"]
 
 
 def names() -> list[str]:
