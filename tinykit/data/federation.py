@@ -54,7 +54,7 @@ class Federation:
                     f"{self.name}: device {device % len(self.train)} needs a list of int64 "
                     f"positions, got {part.dtype} of shape {part.shape}"
                 )
-            if len(part) and not (0 <= part.min() and part.max() < len(self.pool)):
+            if len(part) and not (part.min() >= 0 and part.max() < len(self.pool)):
                 raise DataError(
                     f"{self.name}: device {device % len(self.train)} holds example "
                     f"{int(part.max())}, the pool has {len(self.pool)}"
