@@ -34,6 +34,7 @@ class Replies:
     memory, sent : by the strategy's names, (n, length)
     examples, steps : how many each has and did, (n,)
     loss : mean over its steps, nats (n,)
+    lr : the step size of the round's local training
     """
 
     devices: tuple[int, ...]
@@ -44,6 +45,7 @@ class Replies:
     examples: Tensor
     steps: Tensor
     loss: Tensor
+    lr: float
 
     def __len__(self) -> int:
         return len(self.devices)
@@ -60,6 +62,7 @@ class Replies:
             self.examples[index],
             self.steps[index],
             self.loss[index],
+            self.lr,
         )
 
 

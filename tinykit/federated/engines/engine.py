@@ -168,7 +168,7 @@ def _vector(what: str, value: object, shape: tuple[int, ...]) -> None:
         raise ClientError(f"the reply's {what} is {value.dtype}, expected torch.float32")
 
 
-def stacked(outcomes: Sequence[Outcome]) -> tuple[Replies | None, dict[int, str]]:
+def stacked(outcomes: Sequence[Outcome], lr: float) -> tuple[Replies | None, dict[int, str]]:
     """The replies of single devices as rows, and the errors of those that failed."""
     errors = {o.device: o.error for o in outcomes if o.reply is None}
     good = [(o, o.reply) for o in outcomes if o.reply is not None]
@@ -193,6 +193,7 @@ def stacked(outcomes: Sequence[Outcome]) -> tuple[Replies | None, dict[int, str]
             torch.tensor([o.examples for o, _ in good], device=device),
             torch.tensor([o.steps for o, _ in good], device=device),
             torch.tensor([o.loss for o, _ in good], device=device),
+            lr,
         ),
         errors,
     )
