@@ -18,7 +18,8 @@ class Shift(Partition):
     """As another partition, with examples changed on each device or group of devices.
 
     Device i belongs to group i mod `groups`. The first group sees the data as it is, the last with
-    the full strength, the others evenly between. Where the data lies in [0, 1], what devices see is
+    the full strength, the others evenly between; by rotation each is one step further than the one
+    before it. Where the data lies in [0, 1], what devices see is
     clipped to that.
 
     Parameters
@@ -54,7 +55,8 @@ class Shift(Partition):
         """How strongly each device is shifted, in the kind's unit, (devices,)."""
         kind = SHIFTS[self.kind]
         if self.groups is not None:
-            levels = (np.arange(ask.devices) % self.groups) / (self.groups - 1)
+            strongest = (self.groups if self.strength or not kind.steps else kind.steps) - 1
+            levels = (np.arange(ask.devices) % self.groups) / strongest
         else:
             levels = ask.rng("Shift levels").random(ask.devices)
             if kind.steps:
