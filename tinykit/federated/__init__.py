@@ -1,0 +1,1 @@
+"""Federated learning: devices learn from data that never leaves them, a server averages."""
