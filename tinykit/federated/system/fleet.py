@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import isclose, isfinite
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinykit.federated.system.catalogue import Catalogue, DeviceClass, catalogue
-from tinykit.federated.system.cost import PHASES, Label, RoundCost
+from tinykit.federated.system.catalogue import Catalogue, DeviceClass, Link, catalogue
+from tinykit.federated.system.checks import amounts, at_least, counts, one_each, whole
+from tinykit.federated.system.cost import PHASES, RoundCost
 from tinykit.federated.system.errors import FleetError
+from tinykit.federated.system.provenance import labels_of
 from tinykit.federated.system.work import Work
 
 _AVAILABLE = 0xA7A11  # keeps this stream of random numbers apart from others of the same seed
@@ -109,7 +110,7 @@ class Fleet:
         spread : standard deviation of the logarithm of each device's speed about its class's, for
             wear, heat and other load; an assumption of whoever sets it, 0 by default
         """
-        count = _whole(devices, "devices")
+        count = whole(devices, "devices")
         bad = [n for n, s in shares.items() if not (isfinite(s) and s >= 0)]
         if bad or not isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
             what = f"the share of {bad[0]!r} is {shares[bad[0]]!r}" if bad else (
@@ -120,10 +121,10 @@ class Fleet:
             raise FleetError(f"spread is a standard deviation, 0 or more; got {spread!r}")
         rng = np.random.default_rng(seed)
         exact = np.array(list(shares.values())) * count
-        counts = np.floor(exact + 1e-9).astype(np.int64)
-        order = np.argsort(-(exact - counts), kind="stable")
-        counts[order[: count - counts.sum()]] += 1
-        kinds = np.repeat(np.arange(len(counts)), counts)
+        of_each = np.floor(exact + 1e-9).astype(np.int64)
+        order = np.argsort(-(exact - of_each), kind="stable")
+        of_each[order[: count - of_each.sum()]] += 1
+        kinds = np.repeat(np.arange(len(of_each)), of_each)
         names = list(shares)
         speed = np.exp(spread * rng.standard_normal(count)) if spread else None
         mixed = [names[k] for k in rng.permutation(kinds)]
@@ -138,7 +139,7 @@ class Fleet:
 
     def fits(self, need_bytes: float) -> NDArray[np.bool_]:
         """Which devices have `need_bytes` of memory; (devices,)."""
-        _at_least(0, need_bytes, "need_bytes")
+        at_least(0, need_bytes, "need_bytes")
         return self._each("memory_bytes") >= need_bytes
 
     def available(self, round: int, seed: int, hour: float | None = None) -> NDArray[np.bool_]:
@@ -163,7 +164,10 @@ class Fleet:
 
     def step_seconds(self, devices: ArrayLike, batch: ArrayLike) -> NDArray[np.float64]:
         """Seconds that one minibatch step takes on each of `devices`."""
-        return self.seconds_per_example[self._check(devices)] * _counts(batch, "batch", 1)
+        who = self._check(devices)
+        return self.seconds_per_example[who] * one_each(
+            counts(batch, "batch", 1), len(who), "batch"
+        )
 
     def steps_within(
         self,
@@ -186,13 +190,15 @@ class Fleet:
         int64 (n,)
             0 where not even one step can be done: such a device returns nothing new.
         """
-        asked = np.broadcast_to(_counts(steps, "steps", 0), self._check(devices).shape)
+        who = self._check(devices)
+        asked = one_each(counts(steps, "steps", 0), len(who), "steps")
         if cutoff_s is None:
             return asked.copy()
-        _at_least(0, cutoff_s, "cutoff_s")
+        at_least(0, cutoff_s, "cutoff_s")
         step = self.step_seconds(devices, batch)
-        can = np.minimum(np.floor(cutoff_s / step), asked).astype(np.int64)
-        can -= can * step > cutoff_s  # the quotient may have been rounded up to a whole number
+        can = np.minimum(np.floor(cutoff_s / step) + 1, asked).astype(np.int64)
+        for _ in range(2):  # the quotient may have been rounded to either side of a whole number
+            can -= can * step > cutoff_s
         return can
 
     def cost(
@@ -223,18 +229,19 @@ class Fleet:
         who = self._check(devices)
         if len(np.unique(who)) != len(who):
             raise FleetError("a device was asked twice in one round")
-        asked = np.broadcast_to(_counts(steps, "steps", 0), who.shape).copy()
+        asked = one_each(counts(steps, "steps", 0), len(who), "steps").copy()
         done = self.steps_within(who, asked, batch, cutoff_s)
         if deadline_s is not None:
-            _at_least(0, deadline_s, "deadline_s")
-        sends = np.where((done > 0), _amounts(bytes_up, "bytes_up"), 0.0)
+            at_least(0, deadline_s, "deadline_s")
+        receives = one_each(amounts(bytes_down, "bytes_down"), len(who), "bytes_down")
+        sends = one_each(amounts(bytes_up, "bytes_up"), len(who), "bytes_up")
         spent = [
             self._each("overhead_s")[who],
-            _amounts(bytes_down, "bytes_down") / self._bytes_per_s("down_mbps")[who],
+            receives / self._bytes_per_s("down_mbps")[who],
             done * self.step_seconds(who, batch),
-            sends / self._bytes_per_s("up_mbps")[who],
+            np.where(done > 0, sends, 0.0) / self._bytes_per_s("up_mbps")[who],
         ]
-        ends = np.cumsum(np.broadcast_arrays(*spent), axis=0)
+        ends = np.cumsum(spent, axis=0)
         limit = np.inf if deadline_s is None else deadline_s
         late = ends[-1] > limit
         ends = np.minimum(ends, limit)
@@ -257,7 +264,7 @@ class Fleet:
             dropped=late,
             cutoff_s=cutoff_s,
             deadline_s=deadline_s,
-            labels=self._labels(who),
+            labels=labels_of(*self._used(who), self.work),
         )
 
     def _watts(self) -> dict[str, NDArray[np.float64]]:
@@ -271,16 +278,9 @@ class Fleet:
             "wait": idle,
         }
 
-    def _labels(self, who: NDArray[np.int64]) -> dict[str, Label]:
-        used = [self.classes[k] for k in np.unique(self.kind[who])]
-        rates = "; ".join(f"{c.name}: {self.work.how(c)}" for c in used)
-        guesses = "; ".join(f"{c.name}: {', '.join(c.assumed)}" for c in used if c.assumed)
-        rests = f". Assumed, not measured: {guesses}" if guesses else ""
-        return {
-            "seconds": Label("s", "modelled", f"Mathur et al. 2021; compute from {rates}{rests}"),
-            "joules": Label("J", "modelled", f"power by phase x seconds, waiting included{rests}"),
-            "steps": Label("steps", "modelled", "whole steps that fit in the cut-off"),
-        }
+    def _used(self, who: NDArray[np.int64]) -> tuple[list[DeviceClass], list[Link]]:
+        kinds = np.unique(self.kind[who])
+        return [self.classes[k] for k in kinds], [self.links[k] for k in kinds]
 
     def _each(self, number: str) -> NDArray[np.float64]:
         return np.array([getattr(c, number).value for c in self.classes], np.float64)[self.kind]
@@ -301,28 +301,3 @@ class Fleet:
             wrong = int(who.min() if who.min() < 0 else who.max())
             raise FleetError(f"no device {wrong}: the fleet has devices 0 to {len(self) - 1}")
         return who.astype(np.int64)
-
-
-def _whole(value: Any, what: str) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 0:
-        raise FleetError(f"{what}: expected a whole number, 0 or more; got {value!r}")
-    return int(value)
-
-
-def _at_least(least: float, value: float, what: str) -> None:
-    if not (isfinite(value) and value >= least):
-        raise FleetError(f"{what}: expected a finite number, {least:g} or more; got {value!r}")
-
-
-def _counts(value: ArrayLike, what: str, least: int) -> NDArray[np.int64]:
-    count = np.asarray(value)
-    if count.size and (not np.issubdtype(count.dtype, np.integer) or count.min() < least):
-        raise FleetError(f"{what}: expected whole numbers, {least} or more; got {value!r}")
-    return count.astype(np.int64)
-
-
-def _amounts(value: ArrayLike, what: str) -> NDArray[np.float64]:
-    amount = np.asarray(value, np.float64)
-    if amount.size and not np.all(np.isfinite(amount) & (amount >= 0)):
-        raise FleetError(f"{what}: expected finite numbers, 0 or more; got {value!r}")
-    return amount

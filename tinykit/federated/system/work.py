@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from types import MappingProxyType
 from typing import Any, Literal
 
 from tinykit.federated.system.catalogue import DeviceClass
+from tinykit.federated.system.checks import positive
 from tinykit.federated.system.errors import FleetError
 
 #: Forward passes that one training step of an example costs. The backward pass multiplies twice
@@ -49,15 +49,15 @@ class Work:
         count = getattr(macs, "macs", macs)
         if count is None:
             raise FleetError("that profile has no MACs; give the number of MACs of a forward pass")
-        return cls(macs=_positive(count, "MACs of a forward pass"))
+        return cls(macs=positive(count, "MACs of a forward pass"))
 
     @classmethod
     def from_rates(cls, rates: Mapping[str, float], source: str, macs: float | None = None) -> Work:
         """From measured examples a second of each class; `macs` for the classes not measured."""
         if not source:
             raise FleetError("measured rates need a source: who measured them, on which network")
-        checked = {n: _positive(r, f"examples/s of {n}") for n, r in rates.items()}
-        forward = None if macs is None else _positive(macs, "MACs of a forward pass")
+        checked = {n: positive(r, f"examples/s of {n}") for n, r in rates.items()}
+        forward = None if macs is None else positive(macs, "MACs of a forward pass")
         return cls(forward, MappingProxyType(checked), source)
 
     def seconds_per_example(self, device: DeviceClass) -> float:
@@ -83,13 +83,3 @@ class Work:
         return (
             f"{TRAINING_FACTOR:g} x {self.macs:,.0f} MAC at {rate.value:.3g} MAC/s ({rate.origin})"
         )
-
-
-def _positive(value: Any, what: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise FleetError(f"{what}: expected a number, got {value!r}") from None
-    if not isfinite(number) or number <= 0:
-        raise FleetError(f"{what}: expected a positive number, got {value!r}")
-    return number
