@@ -80,6 +80,7 @@ class Strategy:
     memory : names of vectors of P numbers that each device keeps between rounds; zeros at first
     shared : names of vectors of P numbers that the server keeps and sends along; zeros at first
     private : the same, not sent
+    sends : names of vectors of P numbers that a device sends besides the model
     """
 
     customise: Customise = field(default_factory=Identity)
@@ -88,6 +89,10 @@ class Strategy:
     memory: ClassVar[tuple[str, ...]] = ()
     shared: ClassVar[tuple[str, ...]] = ()
     private: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def sends(self) -> tuple[str, ...]:
+        return ()
 
     def client(self, device: Device) -> Reply:
         """What a device does. Pure; must not branch on the values of tensors."""

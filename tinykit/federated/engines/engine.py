@@ -154,6 +154,11 @@ def checked(reply: object, setting: Setting, memory: Mapping[str, Tensor]) -> Re
         )
     for name, value in reply.memory.items():
         _vector(f"memory[{name!r}]", value, tuple(memory[name].shape))
+    if set(reply.sent) != set(strategy.sends):
+        raise ClientError(
+            f"the reply's sent has {sorted(reply.sent)}, {type(strategy).__name__} declares "
+            f"sends = {sorted(strategy.sends)}"
+        )
     for name, value in reply.sent.items():
         _vector(f"sent[{name!r}]", value, (size,))
     return reply
@@ -175,13 +180,6 @@ def stacked(outcomes: Sequence[Outcome], lr: float) -> tuple[Replies | None, dic
     if not good:
         return None, errors
     first = good[0][1]
-    sent = set(first.sent)
-    for outcome, reply in good:
-        if set(reply.sent) != sent:
-            raise ClientError(
-                f"device {outcome.device} sent {sorted(reply.sent)} besides the model, device "
-                f"{good[0][0].device} {sorted(sent)}"
-            )
     device = first.model.device
     return (
         Replies(

@@ -32,6 +32,10 @@ class Scaffold(Strategy):
     memory: ClassVar[tuple[str, ...]] = ("control",)
     shared: ClassVar[tuple[str, ...]] = ("control",)
 
+    @property
+    def sends(self) -> tuple[str, ...]:
+        return () if self.recover else ("control",)
+
     def __post_init__(self) -> None:
         if not 0 < self.server_lr < float("inf"):
             raise FederatedError(f"SCAFFOLD needs server_lr > 0, got {self.server_lr}")
