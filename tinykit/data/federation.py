@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class Federation:
     test : for each device, those that its own model is tested with; nobody learns from them
     groups : for each device, a label by which devices can be told apart in plots (its user, the
         shift it sees); empty where there is none
+    label_maps : int64 (devices, classes), where devices have their own names for the classes: row i
+        says which label device i gives to each original class; None where all use the same
 
     Raises
     ------
@@ -38,7 +40,8 @@ class Federation:
     pool: Split
     train: tuple[np.ndarray, ...]
     test: tuple[np.ndarray, ...] = ()
-    groups: tuple[str, ...] = field(default=())
+    groups: tuple[str, ...] = ()
+    label_maps: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.train:
@@ -48,6 +51,7 @@ class Federation:
                 raise DataError(
                     f"{self.name}: {what} is given for {len(given)} of {len(self.train)} devices"
                 )
+        self._check_label_maps()
         for device, part in enumerate([*self.train, *self.test]):
             if part.ndim != 1 or part.dtype != np.int64:
                 raise DataError(
@@ -65,6 +69,17 @@ class Federation:
                     f"{self.name}: device {device} would be tested with examples that it learns "
                     "from"
                 )
+
+    def _check_label_maps(self) -> None:
+        maps, classes = self.label_maps, self.spec.num_classes
+        if maps is not None and not (
+            maps.shape == (len(self.train), classes)
+            and np.array_equal(np.sort(maps, axis=1), np.tile(np.arange(classes), (len(maps), 1)))
+        ):
+            raise DataError(
+                f"{self.name}: label_maps needs an order of all {classes} labels for each of "
+                f"{len(self.train)} devices"
+            )
 
     def __len__(self) -> int:
         """The number of devices."""
@@ -95,7 +110,7 @@ class Federation:
                 f"{self.name} has no {part} part of device {number}; "
                 f"it has {len(self)} devices, {'with' if self.test else 'without'} test parts"
             )
-        return Split(self.pool.x[parts[number]], self.pool.y[parts[number]])
+        return self.pool.pick(parts[number])
 
     def fingerprint(self) -> str:
         """SHA-256 of all examples and of who holds which: the same federation, the same text."""

@@ -1,0 +1,128 @@
+"""Saving a simulation between two rounds, so that a killed run goes on to the same bits.
+
+All randomness is drawn from (seed, purpose, round, device), so the state is the server's vectors,
+what devices remember, and the history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from tinykit.data.files import store
+from tinykit.federated.errors import FederatedError
+from tinykit.federated.history import History
+
+if TYPE_CHECKING:
+    from tinykit.federated.simulation import Simulation
+
+VERSION = 1
+
+
+def settings(run: Simulation) -> dict[str, str]:
+    """What the bits of `run` depend on, in words, by name."""
+    net = run.setting.net
+    shapes = {name: tuple(value.shape) for name, value in net.module.state_dict().items()}
+    first = hashlib.sha256(net.start.cpu().numpy().tobytes())
+    first.update(net.statistics.cpu().numpy().tobytes())
+    return {
+        "model": f"{net.module} {shapes} {net.loss_of_each.__qualname__} {first.hexdigest()}",
+        "federation": f"{run.federation.name} {_federation(run)}",
+        "strategy": repr(run.strategy),
+        "local": repr(run.local),
+        "cohort": repr(run.cohort),
+        "seed": repr(run.seed),
+        "engine": run.engine.settings,
+        "faults": repr(run.faults),
+        "guard": repr(run.guard),
+        "device": run.setting.net.device.type,
+    }
+
+
+def _federation(run: Simulation) -> str:
+    # hashed once: it does not change, and may be large
+    known: str | None = getattr(run, "_federation_digest", None)
+    if known is None:
+        known = run.federation.fingerprint()
+        run._federation_digest = known  # type: ignore[attr-defined]
+    return known
+
+
+def save(run: Simulation, path: str | Path) -> None:
+    """Write the state of `run`; `path` is at every moment absent, the old state, or the new one."""
+    out = io.BytesIO()
+    torch.save(
+        {
+            "version": VERSION,
+            "settings": settings(run),
+            "server": {name: value.cpu() for name, value in run.server.items()},
+            "statistics": run.statistics.cpu(),
+            "memories": run.memories.state(),
+            "usual": list(run._usual),
+            "history": run.history.to_state(),
+        },
+        out,
+    )
+    store(Path(path), out.getvalue())
+
+
+def resume(run: Simulation, path: str | Path) -> None:
+    """Put `run`, freshly made with the same arguments, into the state saved at `path`.
+
+    Raises
+    ------
+    FederatedError
+        No checkpoint of a simulation, damaged, or one of other settings.
+    """
+    try:
+        state = torch.load(Path(path), weights_only=True, map_location="cpu")
+        version, saved = state["version"], state["settings"]
+    except FileNotFoundError:
+        raise FederatedError(f"there is no checkpoint {path}") from None
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise FederatedError(
+            f"{path} is no checkpoint of a simulation, or damaged ({type(error).__name__}): "
+            "delete it and start again"
+        ) from None
+    if version != VERSION:
+        raise FederatedError(f"{path} is of version {version}; this tinykit reads {VERSION}")
+    mine = settings(run)
+    if different := [key for key in mine if saved.get(key) != mine[key]]:
+        first = different[0]
+        raise FederatedError(
+            f"{path} was saved by a simulation with other {', '.join(different)}: its {first} is "
+            f"{_short(saved.get(first))}, this one's {_short(mine[first])}. Give the same "
+            "arguments, or another file"
+        )
+    device = run.setting.net.device
+    run.server = {name: value.to(device) for name, value in state["server"].items()}
+    run.statistics = state["statistics"].to(device)
+    run.memories.restore(state["memories"], device)
+    run._usual = deque(state["usual"])
+    run.history = History.from_state(state["history"])
+
+
+def _short(text: str | None, most: int = 90) -> str:
+    text = " ".join(str(text).split())
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
+
+
+def digest(run: Simulation) -> str:
+    """SHA-256 of the server's vectors, the statistics and the memories of `run`."""
+    found = hashlib.sha256()
+    for name in sorted(run.server):
+        found.update(name.encode() + run.server[name].cpu().numpy().tobytes())
+    found.update(run.statistics.cpu().numpy().tobytes())
+    state = run.memories.state()
+    found.update(repr(state["devices"]).encode())
+    tables = state["tables"]
+    assert isinstance(tables, dict)
+    for name in sorted(tables):
+        found.update(name.encode() + tables[name].numpy().tobytes())
+    return found.hexdigest()

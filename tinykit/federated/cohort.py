@@ -1,0 +1,72 @@
+"""Which devices are asked in a round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tinykit.data.federation import Federation
+from tinykit.federated.errors import FederatedError
+from tinykit.federated.randomness import Purpose, generator
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A random part of those devices that hold examples.
+
+    Parameters
+    ----------
+    devices : how many; or
+    share : which share of them, in (0, 1]
+    sampling : "fixed" draws that many without replacement; "poisson" has every device take part
+        with the same probability, on its own, as the accounting of differential privacy assumes.
+        Such a cohort may be empty
+    """
+
+    devices: int = 0
+    share: float = 0.0
+    sampling: Literal["fixed", "poisson"] = "fixed"
+    expected: int = 0
+
+    @staticmethod
+    def of(given: int | float | Cohort, federation: Federation) -> Cohort:
+        """What `given` means for `federation`.
+
+        Raises
+        ------
+        FederatedError
+            Nobody would take part, or more than there are.
+        """
+        holding = int((federation.sizes > 0).sum())
+        if not isinstance(given, Cohort):
+            if isinstance(given, bool) or not isinstance(given, int | float | np.number):
+                raise FederatedError(f"a cohort is a number of devices or a share, got {given!r}")
+            whole = isinstance(given, int | np.integer)
+            given = Cohort(devices=int(given)) if whole else Cohort(share=float(given))
+        if given.sampling not in ("fixed", "poisson"):
+            raise FederatedError(f"sampling is 'fixed' or 'poisson', got {given.sampling!r}")
+        if bool(given.devices) == bool(given.share) or given.devices < 0:
+            raise FederatedError(
+                "nobody would take part: a cohort is a number of devices from 1 on, or a share "
+                f"above 0 and up to 1, got devices={given.devices}, share={given.share}"
+            )
+        if given.share and not 0 < given.share <= 1:
+            raise FederatedError(f"a share of devices lies above 0 and up to 1, got {given.share}")
+        if given.devices > holding:
+            raise FederatedError(
+                f"a cohort of {given.devices} is more than the {holding} devices of "
+                f"{federation.name} that hold examples"
+            )
+        expected = given.devices or max(1, round(given.share * holding))
+        return Cohort(given.devices, given.share, given.sampling, expected)
+
+    def draw(self, federation: Federation, seed: int, round: int) -> list[int]:
+        """Numbers of the devices that are asked in `round`, ascending."""
+        holding = np.flatnonzero(federation.sizes > 0)
+        rng = generator(seed, Purpose.COHORT, round)
+        if self.sampling == "poisson":
+            probability = self.share or self.devices / len(holding)
+            return holding[rng.random(len(holding)) < probability].tolist()
+        return sorted(rng.choice(holding, self.expected, replace=False).tolist())

@@ -1,0 +1,29 @@
+"""Random numbers that depend on what they are for, and on nothing that happened before.
+
+Every draw has a generator of its own, made from (seed, purpose, round, device): so a resumed run
+goes on with the same numbers, and a device gets the same minibatches on every engine.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a draw is for. The numbers are part of what a seed means: they stay as they are."""
+
+    COHORT = 1
+    QUERY = 2
+    SUPPORT = 3
+    FAULTS = 4
+    COMPRESSION = 5
+    PRIVACY = 6
+    MASKS = 7
+    MODEL = 8
+
+
+def generator(seed: int, purpose: Purpose, round: int, device: int = 0) -> np.random.Generator:
+    """The generator of one draw."""
+    return np.random.Generator(np.random.PCG64([seed, int(purpose), round, device]))

@@ -1,0 +1,384 @@
+"""A federation simulated round by round: ask a cohort, train, check, aggregate, evaluate."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tinykit.data.federation import Federation
+from tinykit.data.types import Split
+from tinykit.federated import checkpoint as _checkpoint
+from tinykit.federated.cohort import Cohort
+from tinykit.federated.customise import Customise
+from tinykit.federated.engines import Engine, choose
+from tinykit.federated.engines.engine import Broadcast, Pool, Setting, Train, Work
+from tinykit.federated.errors import ClientError, FederatedError
+from tinykit.federated.evaluate import device_accuracies, shared_accuracy
+from tinykit.federated.faults import Faults
+from tinykit.federated.guard import Guard
+from tinykit.federated.history import History, Round
+from tinykit.federated.local import Local, minibatches
+from tinykit.federated.net import Loss, Net, cross_entropy
+from tinykit.federated.randomness import Purpose, generator
+from tinykit.federated.store import Store
+from tinykit.federated.strategies.fedavg import FedAvg
+from tinykit.federated.strategy import Replies, Strategy
+from tinykit.nn.progress import bar
+
+#: called after each round with the simulation and the round; whatever it raises stops the run
+OnRound = Callable[["Simulation", Round], None]
+
+
+class Simulation:
+    """Devices of `federation` train `model` together, by `strategy`.
+
+    Parameters
+    ----------
+    model : takes NCHW, returns logits; the first shared model. It is copied
+    federation : who holds which examples
+    strategy : the algorithm; FedAvg if None
+    local : what a device does in a round
+    cohort : how many devices are asked a round: a number, or a share in (0, 1], or a `Cohort`
+    seed : of everything random; the same seed gives the same bits on the same engine
+    engine : "sequential", "vectorised", "flower", an `Engine`, or None: chosen by model and cohort
+    test : central examples that the shared model is evaluated with
+    evaluate_every : rounds between evaluations; the last round of a `run` is always evaluated
+    evaluate_devices : how many devices' own models are evaluated then (the first so many that hold
+        test examples); 0 for none, None for all of them
+    personalise : how a device customises the model before it is evaluated; None: the strategy's
+        way. `MAML(steps=5)` with FedAvg is fine-tuned FedAvg
+    faults : devices that fail on purpose
+    guard : which replies the server takes
+    on_error : "raise" when a client function fails, or "drop" the device for that round
+    device : where it computes, "cpu" or "cuda"; None: on a GPU where there is one
+
+    Attributes
+    ----------
+    server : the strategy's vectors
+    statistics : of batch norm, shared (S,)
+    memories : what devices remember
+    history : what happened
+
+    Raises
+    ------
+    FederatedError
+        Arguments that contradict one another; the text says which.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        federation: Federation,
+        strategy: Strategy | None = None,
+        *,
+        local: Local | None = None,
+        cohort: int | float | Cohort = 1.0,
+        seed: int = 0,
+        engine: str | Engine | None = None,
+        test: Split | None = None,
+        evaluate_every: int = 1,
+        evaluate_devices: int | None = 0,
+        personalise: Customise | None = None,
+        faults: Faults | None = None,
+        guard: Guard | None = None,
+        on_error: str = "raise",
+        loss: Loss = cross_entropy,
+        device: str | None = None,
+    ) -> None:
+        if on_error not in ("raise", "drop"):
+            raise FederatedError(f"on_error is 'raise' or 'drop', got {on_error!r}")
+        if evaluate_every < 1:
+            raise FederatedError(f"evaluate_every must be 1 or more, got {evaluate_every}")
+        if not federation.sizes.any():
+            raise FederatedError(f"{federation.name}: no device holds an example to learn from")
+        self.federation = federation
+        self.strategy = strategy or FedAvg()
+        self.local = local or Local()
+        self.cohort = Cohort.of(cohort, federation)
+        self.seed = seed
+        self.evaluate_every, self.evaluate_devices = evaluate_every, evaluate_devices
+        self.personalise = personalise or self.strategy.customise
+        self.faults, self.guard, self.on_error = faults or Faults(), guard or Guard(), on_error
+        # a GPU where there is one; only the vectorised engine gains from it
+        on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
+        where = torch.device(device or ("cuda" if on_gpu else "cpu"))
+        net = Net(model, loss, where)
+        pool = Pool.of(federation.pool.x, federation.pool.y, where)
+        self.setting = Setting(net, self.strategy, self.local, pool)
+        self.engine = choose(engine, net, self.cohort.expected)
+        self.test = None if test is None else Pool.of(test.x, test.y, where)
+        self.server = self.strategy.begin(net)
+        self.statistics = net.statistics.clone()
+        self.memories = Store()
+        self.history = History()
+        self._usual: deque[float] = deque()
+        _reject_unfit(self)
+
+    # -- running ----------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> int:
+        """Rounds done so far."""
+        return len(self.history)
+
+    def run(
+        self,
+        rounds: int,
+        *,
+        until: float | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_every: int = 1,
+        on_round: OnRound | None = None,
+        progress: bool | None = None,
+    ) -> History:
+        """Go on until `rounds` rounds are done in all.
+
+        Parameters
+        ----------
+        until : stop as soon as the shared model has this accuracy on `test`
+        checkpoint : a file to go on from if it is there, and to save to; a run that was killed and
+            is started again with the same arguments ends with the same bits
+        checkpoint_every : rounds between two savings
+        on_round : called after each round
+        progress : True or False; None shows a bar on terminals and in notebooks
+
+        Raises
+        ------
+        FederatedError
+            The checkpoint is damaged, or of other settings.
+        ClientError
+            A client function failed (unless ``on_error="drop"``).
+        """
+        if rounds < 0 or checkpoint_every < 1:
+            raise FederatedError(
+                f"rounds must be at least 0 and checkpoint_every 1, got {rounds} and "
+                f"{checkpoint_every}"
+            )
+        if until is not None and self.test is None:
+            raise FederatedError("`until` is an accuracy on `test`: give Simulation test=data.test")
+        if checkpoint is not None and Path(checkpoint).exists():
+            _checkpoint.resume(self, checkpoint)
+
+        def job(train: Train) -> None:
+            with bar(rounds, type(self.strategy).__name__, progress) as shown:
+                shown.update(min(self.done, rounds))
+                while self.done < rounds:
+                    last = self.done + 1 == rounds
+                    row = self._round(train, last)
+                    reached = until is not None and (row.accuracy or 0.0) >= until
+                    if checkpoint is not None and (
+                        last or reached or self.done % checkpoint_every == 0
+                    ):
+                        _checkpoint.save(self, checkpoint)
+                    shown.update()
+                    if row.accuracy is not None:
+                        shown.set_postfix_str(f"accuracy {row.accuracy:.2%}")
+                    if on_round is not None:
+                        on_round(self, row)
+                    if reached:
+                        break
+
+        if self.done < rounds:
+            self.engine.session(self.setting, job)
+        return self.history
+
+    def _round(self, train: Train, last: bool) -> Round:
+        number = self.done
+        asked = self.cohort.draw(self.federation, self.seed, number)
+        kinds = {d: self.faults.kind(self.seed, number, d) for d in asked}
+        failed = {d: "it dropped out" for d, kind in kinds.items() if kind == "dropout"}
+        works = [self._work(number, d) for d in asked if d not in failed]
+        broadcast = Broadcast(
+            number,
+            {name: self.server[name] for name in ("model", *self.strategy.shared)},
+            self.statistics,
+            self.local.lr_in(number),
+            self.seed,
+        )
+        replies: Replies | None = None
+        if works:
+            replies, errors = train(broadcast, works)
+            if errors and self.on_error == "raise":
+                first = min(errors)
+                raise ClientError(
+                    f"device {first} failed in round {number + 1}: {errors[first]}. "
+                    "on_error='drop' goes on without such devices"
+                )
+            failed |= errors
+        loss = drift = float("nan")
+        if replies is not None:
+            replies = self.faults.spoil(replies, kinds, self.server["model"])
+            replies, refused = self._guarded(replies)
+            failed |= refused
+        if replies is not None:
+            loss = float((replies.loss * replies.steps).sum() / replies.steps.sum())
+            drift = _drift(replies, self.server["model"])
+            self._take(replies)
+        travels = 4 * self.strategy.travels(self.setting.net)
+        extra = 4 * self.setting.net.size
+        sent = 0 if replies is None else len(replies.sent)
+        row = Round(
+            number=number + 1,
+            asked=len(asked),
+            answered=0 if replies is None else len(replies),
+            failed=dict(sorted(failed.items())),
+            loss=loss,
+            drift=drift,
+            bytes_down=len(asked) * (travels + extra * len(self.strategy.shared)),
+            bytes_up=(0 if replies is None else len(replies)) * (travels + extra * sent),
+            **self._evaluation(number, last),
+        )
+        self.history.rounds.append(row)
+        return row
+
+    def _work(self, round: int, device: int) -> Work:
+        part = self.federation.train[device]
+        steps = self.local.steps_for(len(part))
+        batch = self.local.batch
+
+        def drawn(purpose: Purpose) -> Any:
+            return minibatches(part, steps, batch, generator(self.seed, purpose, round, device))
+
+        supported = self.strategy.customise.supported
+        return Work(
+            device,
+            drawn(Purpose.QUERY),
+            drawn(Purpose.SUPPORT) if supported else None,
+            len(part),
+            self.memories.get(device, self._first_memory()),
+        )
+
+    def _first_memory(self) -> dict[str, Tensor]:
+        return self.strategy.first_memory(self.server, self.statistics, self.setting.net)
+
+    def _guarded(self, replies: Replies) -> tuple[Replies | None, dict[int, str]]:
+        refused = self.guard.refused(replies, self.server["model"], self._usual)
+        kept = [row for row, device in enumerate(replies.devices) if device not in refused]
+        if not kept:
+            return None, refused
+        return (replies.take(kept) if refused else replies), refused
+
+    def _take(self, replies: Replies) -> None:
+        self.server = self.strategy.aggregate(self.server, replies, len(self.federation))
+        if len(self.statistics):
+            self.statistics = self.strategy.average(replies.statistics, replies)
+        self.memories.put(replies.devices, replies.memory)
+
+    # -- looking at it ----------------------------------------------------------------------------
+
+    def model(self, device: int | None = None) -> nn.Module:
+        """The shared model as a module; with `device`, that device's own, not yet customised."""
+        net = self.setting.net
+        if device is None:
+            return net.module_of(self.strategy.evaluated(self.server), self.statistics)
+        return net.module_of(*self._personal(device))
+
+    def weights(self) -> Tensor:
+        """The shared model's parameters, (P,)."""
+        return self.strategy.evaluated(self.server)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that the server knows and devices remember."""
+        return _checkpoint.digest(self)
+
+    def accuracy(self) -> float:
+        """Of the shared model on `test`, in [0, 1].
+
+        Raises
+        ------
+        FederatedError
+            There is no `test`.
+        """
+        if self.test is None:
+            raise FederatedError("the accuracy of the shared model needs Simulation(test=...)")
+        model = self.strategy.evaluated(self.server)
+        return shared_accuracy(self.setting.net, model, self.statistics, self.test.x, self.test.y)
+
+    def device_accuracy(
+        self, devices: list[int] | None = None, personalise: Customise | None = None
+    ) -> dict[int, float]:
+        """Device → accuracy of its own model on its own test examples, in [0, 1].
+
+        Parameters
+        ----------
+        devices : all that hold test examples, unless given
+        personalise : how they customise; as the simulation does, unless given
+
+        Raises
+        ------
+        FederatedError
+            The federation has no test parts.
+        """
+        test = self.federation.test
+        if not test:
+            raise FederatedError(
+                f"{self.federation.name} has no test parts: make it with test=0.2, say"
+            )
+        if devices is None:
+            devices = [d for d in range(len(test)) if len(test[d])]
+        models = [self._personal(d) for d in devices]
+        accuracies = device_accuracies(
+            self.setting.net,
+            personalise or self.personalise,
+            self.setting.pool,
+            models,
+            [self.federation.train[d] for d in devices],
+            [test[d] for d in devices],
+        )
+        return dict(zip(devices, accuracies, strict=True))
+
+    def _personal(self, device: int) -> tuple[Tensor, Tensor]:
+        memory = self.memories.get(device, self._first_memory())
+        return self.strategy.personal(self.server, self.statistics, memory, self.setting.net)
+
+    def _evaluation(self, number: int, last: bool) -> dict[str, Any]:
+        if not last and (number + 1) % self.evaluate_every:
+            return {}
+        found: dict[str, Any] = {}
+        if self.test is not None:
+            found["accuracy"] = self.accuracy()
+        if self.evaluate_devices != 0 and self.federation.test:
+            holding = [d for d, part in enumerate(self.federation.test) if len(part)]
+            found["device_accuracy"] = self.device_accuracy(holding[: self.evaluate_devices])
+        return found
+
+
+def simulate(
+    model: nn.Module, federation: Federation, strategy: Strategy | None = None, rounds: int = 20,
+    **settings: Any,
+) -> Simulation:  # fmt: skip
+    """A `Simulation` with these settings that has run for `rounds` rounds."""
+    simulation = Simulation(model, federation, strategy, **settings)
+    simulation.run(rounds)
+    return simulation
+
+
+def _drift(replies: Replies, start: Tensor) -> float:
+    updates = replies.model - start
+    spread = torch.linalg.vector_norm(updates - updates.mean(0), dim=1).mean()
+    length = torch.linalg.vector_norm(updates, dim=1).mean()
+    return float(spread / length) if length > 0 else 0.0
+
+
+def _reject_unfit(simulation: Simulation) -> None:
+    """Errors for what would otherwise come up in the middle of a run, or not at all."""
+    spec, net = simulation.federation.spec, simulation.setting.net
+    probe = copy.copy(simulation.setting.pool.x[:2])
+    try:
+        logits, _ = net.logits(net.start, net.statistics, probe)
+    except (RuntimeError, ValueError) as error:
+        raise FederatedError(
+            f"the model does not take examples of {spec.name}, which are {tuple(probe.shape[1:])} "
+            f"(C, H, W): {str(error).splitlines()[0]}"
+        ) from None
+    if logits.ndim != 2 or logits.shape[1] < spec.num_classes:
+        raise FederatedError(
+            f"the model returns {tuple(logits.shape[1:])} for an example; {spec.name} has "
+            f"{spec.num_classes} classes"
+        )
