@@ -119,7 +119,7 @@ def _series(federation: Federation, examples: list[list[int | None]]) -> _Drawn:
     x = federation.pool.x[:, :, 0, :channels]
     shown = [e for line in examples for e in line if e is not None]
     # a few peaks may reach into the next row: most lines are small beside the largest
-    reach = float(np.quantile(np.abs(x[shown]), 0.97)) or 1.0
+    reach = float(np.quantile(np.abs(x[shown]), 0.99)) or 1.0
     right = steps * 1.15
     traces: list[dict[str, Any]] = []
     for channel, (colour, dash) in enumerate(_LINES[:channels]):
