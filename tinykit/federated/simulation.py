@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tinykit.data.federation import Federation
-from tinykit.data.types import Split
+from tinykit.data.types import DataSpec, Split
 from tinykit.federated import checkpoint as _checkpoint
+from tinykit.federated.checks import real, whole
 from tinykit.federated.cohort import Cohort
 from tinykit.federated.customise import Customise
 from tinykit.federated.engines import Engine, choose
@@ -28,7 +28,7 @@ from tinykit.federated.net import Loss, Net, cross_entropy
 from tinykit.federated.randomness import Purpose, generator
 from tinykit.federated.store import Store
 from tinykit.federated.strategies.fedavg import FedAvg
-from tinykit.federated.strategy import Replies, Strategy
+from tinykit.federated.strategy import Replies, Server, Strategy
 from tinykit.nn.progress import bar
 
 #: called after each round with the simulation and the round; whatever it raises stops the run
@@ -91,23 +91,35 @@ class Simulation:
         loss: Loss = cross_entropy,
         device: str | None = None,
     ) -> None:
+        for what, value, kind in (
+            ("federation", federation, Federation),
+            ("strategy", strategy, Strategy),
+            ("local", local, Local),
+            ("faults", faults, Faults),
+            ("guard", guard, Guard),
+            ("personalise", personalise, Customise),
+            ("test", test, Split),
+        ):
+            if not isinstance(value, kind) and (value is not None or what == "federation"):
+                raise FederatedError(f"{what} must be a {kind.__name__}, got {value!r:.80}")
         if on_error not in ("raise", "drop"):
             raise FederatedError(f"on_error is 'raise' or 'drop', got {on_error!r}")
-        if evaluate_every < 1:
-            raise FederatedError(f"evaluate_every must be 1 or more, got {evaluate_every}")
+        whole("evaluate_every", evaluate_every, least=1)
+        if evaluate_devices is not None:
+            whole("evaluate_devices (None: all)", evaluate_devices, least=0)
         if not federation.sizes.any():
             raise FederatedError(f"{federation.name}: no device holds an example to learn from")
         self.federation = federation
         self.strategy = strategy or FedAvg()
         self.local = local or Local()
         self.cohort = Cohort.of(cohort, federation)
-        self.seed = seed
+        self.seed = whole("seed", seed, least=0)
         self.evaluate_every, self.evaluate_devices = evaluate_every, evaluate_devices
         self.personalise = personalise or self.strategy.customise
         self.faults, self.guard, self.on_error = faults or Faults(), guard or Guard(), on_error
         # a GPU where there is one; only the vectorised engine gains from it
         on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
-        where = torch.device(device or ("cuda" if on_gpu else "cpu"))
+        where = _device(device or ("cuda" if on_gpu else "cpu"))
         net = Net(model, loss, where)
         pool = Pool.of(federation.pool.x, federation.pool.y, where)
         self.setting = Setting(net, self.strategy, self.local, pool)
@@ -155,23 +167,22 @@ class Simulation:
         ClientError
             A client function failed (unless ``on_error="drop"``).
         """
-        if rounds < 0 or checkpoint_every < 1:
-            raise FederatedError(
-                f"rounds must be at least 0 and checkpoint_every 1, got {rounds} and "
-                f"{checkpoint_every}"
-            )
-        if until is not None and self.test is None:
-            raise FederatedError("`until` is an accuracy on `test`: give Simulation test=data.test")
+        whole("rounds", rounds, least=0)
+        whole("checkpoint_every", checkpoint_every, least=1)
+        if until is not None:
+            real("until", until, least=0, most=1)
+            if self.test is None:
+                raise FederatedError("`until` is an accuracy on `test`: Simulation(test=data.test)")
         if checkpoint is not None and Path(checkpoint).exists():
             _checkpoint.resume(self, checkpoint)
 
         def job(train: Train) -> None:
             with bar(rounds, type(self.strategy).__name__, progress) as shown:
                 shown.update(min(self.done, rounds))
-                while self.done < rounds:
+                while self.done < rounds and not self._reached(until):
                     last = self.done + 1 == rounds
                     row = self._round(train, last)
-                    reached = until is not None and (row.accuracy or 0.0) >= until
+                    reached = self._reached(until)
                     if checkpoint is not None and (
                         last or reached or self.done % checkpoint_every == 0
                     ):
@@ -181,12 +192,14 @@ class Simulation:
                         shown.set_postfix_str(f"accuracy {row.accuracy:.2%}")
                     if on_round is not None:
                         on_round(self, row)
-                    if reached:
-                        break
 
         if self.done < rounds:
             self.engine.session(self.setting, job)
         return self.history
+
+    def _reached(self, until: float | None) -> bool:
+        accuracy = self.history[-1].accuracy if self.done else None
+        return until is not None and accuracy is not None and accuracy >= until
 
     def _round(self, train: Train, last: bool) -> Round:
         number = self.done
@@ -201,9 +214,13 @@ class Simulation:
             self.local.lr_in(number),
             self.seed,
         )
+        travels, extra = 4 * self.strategy.travels(self.setting.net), 4 * self.setting.net.size
         replies: Replies | None = None
         if works:
-            replies, errors = train(broadcast, works)
+            try:
+                replies, errors = train(broadcast, works)
+            except ClientError as error:
+                raise ClientError(f"round {number + 1}: {error}") from error
             if errors and self.on_error == "raise":
                 first = min(errors)
                 raise ClientError(
@@ -212,7 +229,10 @@ class Simulation:
                 )
             failed |= errors
         loss = drift = float("nan")
+        bytes_up = 0
         if replies is not None:
+            # what the server then refuses has travelled all the same
+            bytes_up = len(replies) * (travels + extra * len(replies.sent))
             replies = self.faults.spoil(replies, kinds, self.server["model"])
             replies, refused = self._guarded(replies)
             failed |= refused
@@ -220,9 +240,6 @@ class Simulation:
             loss = float((replies.loss * replies.steps).sum() / replies.steps.sum())
             drift = _drift(replies, self.server["model"])
             self._take(replies)
-        travels = 4 * self.strategy.travels(self.setting.net)
-        extra = 4 * self.setting.net.size
-        sent = 0 if replies is None else len(replies.sent)
         row = Round(
             number=number + 1,
             asked=len(asked),
@@ -231,7 +248,7 @@ class Simulation:
             loss=loss,
             drift=drift,
             bytes_down=len(asked) * (travels + extra * len(self.strategy.shared)),
-            bytes_up=(0 if replies is None else len(replies)) * (travels + extra * sent),
+            bytes_up=bytes_up,
             **self._evaluation(number, last),
         )
         self.history.rounds.append(row)
@@ -265,7 +282,21 @@ class Simulation:
         return (replies.take(kept) if refused else replies), refused
 
     def _take(self, replies: Replies) -> None:
-        self.server = self.strategy.aggregate(self.server, replies, len(self.federation))
+        holding = int((self.federation.sizes > 0).sum())
+        name, round = type(self.strategy).__name__, self.done + 1
+        try:
+            server = self.strategy.aggregate(self.server, replies, holding)
+        except Exception as error:
+            raise FederatedError(
+                f"{name}.aggregate failed in round {round}: {type(error).__name__}: {error}"
+            ) from error
+        _reject_undeclared(name, server, self.server)
+        if not all(value.isfinite().all() for value in server.values()):
+            raise FederatedError(
+                f"the model grew past all bounds in round {round}, though no reply did: choose a "
+                "smaller server_lr (or a larger alpha), or a Guard that refuses more"
+            )
+        self.server = server
         if len(self.statistics):
             self.statistics = self.strategy.average(replies.statistics, replies)
         self.memories.put(replies.devices, replies.memory)
@@ -313,7 +344,7 @@ class Simulation:
         Raises
         ------
         FederatedError
-            The federation has no test parts.
+            The federation has no test parts, or one of `devices` has none.
         """
         test = self.federation.test
         if not test:
@@ -322,6 +353,8 @@ class Simulation:
             )
         if devices is None:
             devices = [d for d in range(len(test)) if len(test[d])]
+        if empty := [d for d in devices if 0 <= d < len(test) and not len(test[d])]:
+            raise FederatedError(f"devices {empty} hold no examples to be tested with")
         models = [self._personal(d) for d in devices]
         accuracies = device_accuracies(
             self.setting.net,
@@ -334,6 +367,10 @@ class Simulation:
         return dict(zip(devices, accuracies, strict=True))
 
     def _personal(self, device: int) -> tuple[Tensor, Tensor]:
+        if not 0 <= device < len(self.federation):
+            raise FederatedError(
+                f"there is no device {device}; {self.federation.name} has {len(self.federation)}"
+            )
         memory = self.memories.get(device, self._first_memory())
         return self.strategy.personal(self.server, self.statistics, memory, self.setting.net)
 
@@ -366,19 +403,68 @@ def _drift(replies: Replies, start: Tensor) -> float:
     return float(spread / length) if length > 0 else 0.0
 
 
+def _device(name: str) -> torch.device:
+    try:
+        where = torch.device(name)
+        torch.zeros(1, device=where)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise FederatedError(f"device is 'cpu' or 'cuda', got {name!r}: {why}") from None
+    return where
+
+
+def _reject_undeclared(name: str, server: Server, before: Server) -> None:
+    """Errors for vectors that a strategy's `aggregate` lost, made up, or bent out of shape."""
+    if set(server) != set(before):
+        raise FederatedError(
+            f"{name}.aggregate returned {sorted(server)}; it declares {sorted(before)}"
+        )
+    for key, value in server.items():
+        if value.shape != before[key].shape or value.dtype != before[key].dtype:
+            raise FederatedError(
+                f"{name}.aggregate returned {key!r} as {value.dtype} {tuple(value.shape)}; it was "
+                f"{before[key].dtype} {tuple(before[key].shape)}"
+            )
+
+
 def _reject_unfit(simulation: Simulation) -> None:
     """Errors for what would otherwise come up in the middle of a run, or not at all."""
-    spec, net = simulation.federation.spec, simulation.setting.net
-    probe = copy.copy(simulation.setting.pool.x[:2])
+    spec, setting = simulation.federation.spec, simulation.setting
+    for what, pool in (("pool", setting.pool), ("test", simulation.test)):
+        if pool is None:
+            continue
+        if not len(pool.y) or pool.x.shape[1:] != setting.pool.x.shape[1:]:
+            raise FederatedError(
+                f"{what} has {len(pool.y)} examples of {tuple(pool.x.shape[1:])} (C, H, W); those "
+                f"that devices learn from are {tuple(setting.pool.x.shape[1:])}"
+            )
+        if not 0 <= int(pool.y.min()) <= int(pool.y.max()) < spec.num_classes:
+            raise FederatedError(
+                f"labels of {what} lie between {int(pool.y.min())} and {int(pool.y.max())}; "
+                f"{spec.name} has {spec.num_classes} classes, from 0"
+            )
+    _reject_model(setting.net, setting.pool, spec)
+    for customise in (simulation.strategy.customise, simulation.personalise):
+        if not isinstance(customise, Customise):
+            raise FederatedError(f"customise must be a Customise, got {customise!r:.80}")
+        customise.reject_unfit(setting.net, spec.num_classes)
+
+
+def _reject_model(net: Net, pool: Pool, spec: DataSpec) -> None:
+    shape = tuple(pool.x.shape[1:])
     try:
-        logits, _ = net.logits(net.start, net.statistics, probe)
-    except (RuntimeError, ValueError) as error:
+        logits: object = net.logits(net.start, net.statistics, pool.x[:2])[0]
+        if len(pool.y) > 1:  # one example is none to normalise a batch with
+            net.probe(pool.x[:2])
+    except Exception as error:  # whatever a module may raise
         raise FederatedError(
-            f"the model does not take examples of {spec.name}, which are {tuple(probe.shape[1:])} "
-            f"(C, H, W): {str(error).splitlines()[0]}"
+            f"the model does not take examples of {spec.name}, which are {shape} "
+            f"(C, H, W): {type(error).__name__}: {str(error).splitlines()[0]}"
         ) from None
-    if logits.ndim != 2 or logits.shape[1] < spec.num_classes:
+    if not isinstance(logits, Tensor):
+        raise FederatedError(f"the model returns a {type(logits).__name__}, not a tensor of logits")
+    if logits.ndim != 2 or len(logits) != len(pool.x[:2]) or logits.shape[1] < spec.num_classes:
         raise FederatedError(
-            f"the model returns {tuple(logits.shape[1:])} for an example; {spec.name} has "
-            f"{spec.num_classes} classes"
+            f"the model returns {tuple(logits.shape)} for {len(pool.x[:2])} examples; {spec.name} "
+            f"has {spec.num_classes} classes, and a logit is expected for each"
         )
