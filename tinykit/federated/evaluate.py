@@ -53,7 +53,12 @@ def device_accuracies(
         for start in range(0, len(those), size):
             part = those[start : start + size]
             accuracies[part] = _together(
-                net, how, pool, *([of[k] for k in part] for of in (models, train, test))
+                net,
+                how,
+                pool,
+                [models[k] for k in part],
+                [train[k] for k in part],
+                [test[k] for k in part],
             )
     return accuracies.tolist()
 
