@@ -32,6 +32,7 @@ class _Slot:
     name: str
     shape: torch.Size
     size: int
+    places: tuple[str, ...]
 
 
 class Net:
@@ -65,9 +66,11 @@ class Net:
         named = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
         self.module.requires_grad_(False)
         buffers = {n: b for n, b in self.module.named_buffers() if b.is_floating_point()}
-        self._slots = [_Slot(n, p.shape, p.numel()) for n, p in named.items()]
+        # a tensor that several modules use goes to all of them
+        places = _places(self.module)
+        self._slots = [_Slot(n, p.shape, p.numel(), places[id(p)]) for n, p in named.items()]
         self._sizes = [slot.size for slot in self._slots]
-        self._stat_slots = [_Slot(n, b.shape, b.numel()) for n, b in buffers.items()]
+        self._stat_slots = [_Slot(n, b.shape, b.numel(), places[id(b)]) for n, b in buffers.items()]
         self._stat_sizes = [slot.size for slot in self._stat_slots]
         self._counters = {n: b for n, b in self.module.named_buffers() if not b.is_floating_point()}
         self.start = torch.cat([p.detach().reshape(-1) for p in named.values()])
@@ -135,7 +138,10 @@ class Net:
         counters = {n: c.clone() for n, c in self._counters.items()} if training else {}
         if self.module.training != training:
             self.module.train(training)
-        out = functional_call(self.module, {**state, **buffers, **counters}, (x,))
+        given = {place: state[s.name] for s in self._slots for place in s.places}
+        given |= {place: buffers[s.name] for s in self._stat_slots for place in s.places}
+        # torch's own tying leaves a module that is registered twice changed
+        out = functional_call(self.module, given | counters, (x,), tie_weights=False)
         if not train_stats:
             return out, statistics
         return out, torch.cat([buffers[s.name].reshape(-1) for s in self._stat_slots])
@@ -203,6 +209,16 @@ class Net:
         for slot in self._slots:
             own[slot.name].requires_grad_(True)
         return module.cpu().eval()
+
+
+def _places(module: nn.Module) -> dict[int, tuple[str, ...]]:
+    """id of a parameter or buffer → the names of all that hold it, each module counted once."""
+    found: dict[int, tuple[str, ...]] = {}
+    for prefix, part in module.named_modules():
+        for own in (part.named_parameters, part.named_buffers):
+            for name, value in own(prefix, recurse=False, remove_duplicate=False):
+                found[id(value)] = (*found.get(id(value), ()), name)
+    return found
 
 
 def _reject_unfit(module: nn.Module) -> None:
