@@ -184,7 +184,8 @@ def _chunk_or_singly(
         return _chunk(setting, broadcast, works), {}
     except ClientError as error:
         with one_thread():
-            replies, errors = stacked([run_one(setting.net, setting, broadcast, w) for w in works])
+            done = [run_one(setting.net, setting, broadcast, work) for work in works]
+            replies, errors = stacked(done, broadcast.lr)
         if errors:
             return replies, errors
         raise ClientError(
@@ -257,6 +258,7 @@ def _chunk(setting: Setting, broadcast: Broadcast, works: Sequence[Work]) -> Rep
         examples.to(put),
         steps.to(put),
         loss,
+        broadcast.lr,
     )
 
 
