@@ -68,7 +68,8 @@ class Guard:
                     f"its update has norm {norm:.3g}, over {self.outlier:g} times the usual "
                     f"{middle:.3g}"
                 )
-        usual.append(median_low([norm for norm in moved if norm <= self.outlier * middle]))
+        if taken := [norm for norm in moved if norm <= self.outlier * middle]:
+            usual.append(median_low(taken))
         while len(usual) > REMEMBERED:
             usual.popleft()
         return why

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tinykit.data.federation import Federation
-from tinykit.data.types import DataSpec, Split
+from tinykit.data.types import Split
 from tinykit.federated import checkpoint as _checkpoint
 from tinykit.federated.checks import real, whole
 from tinykit.federated.cohort import Cohort
@@ -27,9 +27,15 @@ from tinykit.federated.history import History, Round
 from tinykit.federated.local import Local, minibatches
 from tinykit.federated.net import Loss, Net, cross_entropy
 from tinykit.federated.randomness import Purpose, generator
+from tinykit.federated.reject import (
+    reject_other_types,
+    reject_undeclared,
+    reject_unfit,
+    torch_device,
+)
 from tinykit.federated.store import Store
 from tinykit.federated.strategies.fedavg import FedAvg
-from tinykit.federated.strategy import Replies, Server, Strategy
+from tinykit.federated.strategy import Replies, Strategy
 from tinykit.federated.system import RoundCost
 from tinykit.nn.progress import bar
 
@@ -95,17 +101,16 @@ class Simulation:
         loss: Loss = cross_entropy,
         device: str | None = None,
     ) -> None:
-        for what, value, kind in (
-            ("federation", federation, Federation),
-            ("strategy", strategy, Strategy),
-            ("local", local, Local),
-            ("faults", faults, Faults),
-            ("guard", guard, Guard),
-            ("personalise", personalise, Customise),
-            ("test", test, Split),
-        ):
-            if not isinstance(value, kind) and (value is not None or what == "federation"):
-                raise FederatedError(f"{what} must be a {kind.__name__}, got {value!r:.80}")
+        reject_other_types(
+            federation=(federation, Federation),
+            strategy=(strategy, Strategy),
+            local=(local, Local),
+            test=(test, Split),
+            personalise=(personalise, Customise),
+            deployment=(deployment, Deployment),
+            faults=(faults, Faults),
+            guard=(guard, Guard),
+        )
         if on_error not in ("raise", "drop"):
             raise FederatedError(f"on_error is 'raise' or 'drop', got {on_error!r}")
         whole("evaluate_every", evaluate_every, least=1)
@@ -124,7 +129,7 @@ class Simulation:
         self.faults, self.guard, self.on_error = faults or Faults(), guard or Guard(), on_error
         # a GPU where there is one; only the vectorised engine gains from it
         on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
-        where = _device(device or ("cuda" if on_gpu else "cpu"))
+        where = torch_device(device or ("cuda" if on_gpu else "cpu"))
         net = Net(model, loss, where)
         pool = Pool.of(federation.pool.x, federation.pool.y, where)
         self.setting = Setting(net, self.strategy, self.local, pool)
@@ -135,7 +140,8 @@ class Simulation:
         self.memories = Store()
         self.history = History()
         self._usual: deque[float] = deque()
-        _reject_unfit(self)
+        customises = (self.strategy.customise, self.personalise)
+        reject_unfit(self.setting, federation.spec, self.test, customises)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -330,7 +336,7 @@ class Simulation:
             raise FederatedError(
                 f"{name}.aggregate failed in round {round}: {type(error).__name__}: {error}"
             ) from error
-        _reject_undeclared(name, server, self.server)
+        reject_undeclared(name, server, self.server)
         if not all(value.isfinite().all() for value in server.values()):
             raise FederatedError(
                 f"the model grew past all bounds in round {round}, though no reply did: choose a "
@@ -441,70 +447,3 @@ def _drift(replies: Replies, start: Tensor) -> float:
     spread = torch.linalg.vector_norm(updates - updates.mean(0), dim=1).mean()
     length = torch.linalg.vector_norm(updates, dim=1).mean()
     return float(spread / length) if length > 0 else 0.0
-
-
-def _device(name: str) -> torch.device:
-    try:
-        where = torch.device(name)
-        torch.zeros(1, device=where)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        why = str(error).splitlines()[0]
-        raise FederatedError(f"device is 'cpu' or 'cuda', got {name!r}: {why}") from None
-    return where
-
-
-def _reject_undeclared(name: str, server: Server, before: Server) -> None:
-    """Errors for vectors that a strategy's `aggregate` lost, made up, or bent out of shape."""
-    if set(server) != set(before):
-        raise FederatedError(
-            f"{name}.aggregate returned {sorted(server)}; it declares {sorted(before)}"
-        )
-    for key, value in server.items():
-        if value.shape != before[key].shape or value.dtype != before[key].dtype:
-            raise FederatedError(
-                f"{name}.aggregate returned {key!r} as {value.dtype} {tuple(value.shape)}; it was "
-                f"{before[key].dtype} {tuple(before[key].shape)}"
-            )
-
-
-def _reject_unfit(simulation: Simulation) -> None:
-    """Errors for what would otherwise come up in the middle of a run, or not at all."""
-    spec, setting = simulation.federation.spec, simulation.setting
-    for what, pool in (("pool", setting.pool), ("test", simulation.test)):
-        if pool is None:
-            continue
-        if not len(pool.y) or pool.x.shape[1:] != setting.pool.x.shape[1:]:
-            raise FederatedError(
-                f"{what} has {len(pool.y)} examples of {tuple(pool.x.shape[1:])} (C, H, W); those "
-                f"that devices learn from are {tuple(setting.pool.x.shape[1:])}"
-            )
-        if not 0 <= int(pool.y.min()) <= int(pool.y.max()) < spec.num_classes:
-            raise FederatedError(
-                f"labels of {what} lie between {int(pool.y.min())} and {int(pool.y.max())}; "
-                f"{spec.name} has {spec.num_classes} classes, from 0"
-            )
-    _reject_model(setting.net, setting.pool, spec)
-    for customise in (simulation.strategy.customise, simulation.personalise):
-        if not isinstance(customise, Customise):
-            raise FederatedError(f"customise must be a Customise, got {customise!r:.80}")
-        customise.reject_unfit(setting.net, spec.num_classes)
-
-
-def _reject_model(net: Net, pool: Pool, spec: DataSpec) -> None:
-    shape = tuple(pool.x.shape[1:])
-    try:
-        logits: object = net.logits(net.start, net.statistics, pool.x[:2])[0]
-        if len(pool.y) > 1:  # one example is none to normalise a batch with
-            net.probe(pool.x[:2])
-    except Exception as error:  # whatever a module may raise
-        raise FederatedError(
-            f"the model does not take examples of {spec.name}, which are {shape} "
-            f"(C, H, W): {type(error).__name__}: {str(error).splitlines()[0]}"
-        ) from None
-    if not isinstance(logits, Tensor):
-        raise FederatedError(f"the model returns a {type(logits).__name__}, not a tensor of logits")
-    if logits.ndim != 2 or len(logits) != len(pool.x[:2]) or logits.shape[1] < spec.num_classes:
-        raise FederatedError(
-            f"the model returns {tuple(logits.shape)} for {len(pool.x[:2])} examples; {spec.name} "
-            f"has {spec.num_classes} classes, and a logit is expected for each"
-        )
