@@ -62,11 +62,17 @@ class Cohort:
         expected = given.devices or max(1, round(given.share * holding))
         return Cohort(given.devices, given.share, given.sampling, expected)
 
+    def probability(self, federation: Federation) -> float:
+        """With which a device that holds examples is asked in a round."""
+        holding = int((federation.sizes > 0).sum())
+        if self.sampling == "poisson":
+            return self.share or self.devices / holding
+        return self.expected / holding
+
     def draw(self, federation: Federation, seed: int, round: int) -> list[int]:
         """Numbers of the devices that are asked in `round`, ascending."""
         holding = np.flatnonzero(federation.sizes > 0)
         rng = generator(seed, Purpose.COHORT, round)
         if self.sampling == "poisson":
-            probability = self.share or self.devices / len(holding)
-            return holding[rng.random(len(holding)) < probability].tolist()
+            return holding[rng.random(len(holding)) < self.probability(federation)].tolist()
         return sorted(rng.choice(holding, self.expected, replace=False).tolist())

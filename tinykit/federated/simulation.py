@@ -15,6 +15,7 @@ from tinykit.data.federation import Federation
 from tinykit.data.types import Split
 from tinykit.federated import checkpoint as _checkpoint
 from tinykit.federated.cohort import Cohort
+from tinykit.federated.compression.base import Compression
 from tinykit.federated.customise import Customise
 from tinykit.federated.engines import Engine, choose
 from tinykit.federated.engines.engine import Broadcast, Pool, Setting, Train, Work
@@ -24,11 +25,14 @@ from tinykit.federated.faults import Faults
 from tinykit.federated.guard import Guard
 from tinykit.federated.history import History, Round
 from tinykit.federated.local import Local, minibatches
+from tinykit.federated.masking import Masking
 from tinykit.federated.net import Loss, Net, cross_entropy
+from tinykit.federated.privacy import Privacy
 from tinykit.federated.randomness import Purpose, generator
 from tinykit.federated.store import Store
 from tinykit.federated.strategies.fedavg import FedAvg
 from tinykit.federated.strategy import Replies, Strategy
+from tinykit.federated.uplink import Sent, Uplink, reject_unfit
 from tinykit.nn.progress import bar
 
 #: called after each round with the simulation and the round; whatever it raises stops the run
@@ -55,6 +59,9 @@ class Simulation:
         way. `MAML(steps=5)` with FedAvg is fine-tuned FedAvg
     faults : devices that fail on purpose
     guard : which replies the server takes
+    compression : what devices send instead of their update, e.g. `TopK(0.01) + KBit(4)`
+    privacy : DP-FedAvg; the cohort is then sampled by Poisson, and replies count alike
+    masking : the server sees the sum of the updates only
     on_error : "raise" when a client function fails, or "drop" the device for that round
     device : where it computes, "cpu" or "cuda"; None: on a GPU where there is one
 
@@ -63,6 +70,7 @@ class Simulation:
     server : the strategy's vectors
     statistics : of batch norm, shared (S,)
     memories : what devices remember
+    uplink : what happens to updates on their way, and what devices could not say yet
     history : what happened
 
     Raises
@@ -87,6 +95,9 @@ class Simulation:
         personalise: Customise | None = None,
         faults: Faults | None = None,
         guard: Guard | None = None,
+        compression: Compression | None = None,
+        privacy: Privacy | None = None,
+        masking: Masking | None = None,
         on_error: str = "raise",
         loss: Loss = cross_entropy,
         device: str | None = None,
@@ -104,7 +115,7 @@ class Simulation:
         self.seed = seed
         self.evaluate_every, self.evaluate_devices = evaluate_every, evaluate_devices
         self.personalise = personalise or self.strategy.customise
-        self.faults, self.guard, self.on_error = faults or Faults(), guard or Guard(), on_error
+        self.faults, self.on_error = faults or Faults(), on_error
         # a GPU where there is one; only the vectorised engine gains from it
         on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
         where = torch.device(device or ("cuda" if on_gpu else "cpu"))
@@ -116,6 +127,19 @@ class Simulation:
         self.server = self.strategy.begin(net)
         self.statistics = net.statistics.clone()
         self.memories = Store()
+        self.uplink = Uplink(
+            net,
+            self.strategy,
+            compression,
+            privacy,
+            masking,
+            seed=seed,
+            share=self.cohort.probability(federation),
+            devices=int((federation.sizes > 0).sum()),
+        )
+        # where only a sum is used, nobody may compare updates with each other
+        self.guard = guard or Guard(outlier=None if self.uplink.summed else Guard.outlier)
+        reject_unfit(self.uplink, self.cohort, self.guard.outlier is not None)
         self.history = History()
         self._usual: deque[float] = deque()
         _reject_unfit(self)
@@ -212,26 +236,36 @@ class Simulation:
                 )
             failed |= errors
         loss = drift = float("nan")
+        sent: Sent | None = None
+        refused: dict[int, str] = {}
         if replies is not None:
             replies = self.faults.spoil(replies, kinds, self.server["model"])
-            replies, refused = self._guarded(replies)
+            sent, refused = self._guarded(self.uplink.send(number, replies, self.server["model"]))
             failed |= refused
-        if replies is not None:
+        if sent is not None:
+            replies = sent.replies
             loss = float((replies.loss * replies.steps).sum() / replies.steps.sum())
             drift = _drift(replies, self.server["model"])
-            self._take(replies)
+        sending = 0 if sent is None else len(sent.replies)
+        beside = 0 if sent is None else len(sent.replies.sent)
+        if self.uplink.summed:
+            sent = self._take_mean(number, asked, sent, refused, failed)
+        elif sent is not None:
+            self._take(sent)
+        answered = 0 if sent is None else len(sent.replies)
         travels = 4 * self.strategy.travels(self.setting.net)
         extra = 4 * self.setting.net.size
-        sent = 0 if replies is None else len(replies.sent)
         row = Round(
             number=number + 1,
             asked=len(asked),
-            answered=0 if replies is None else len(replies),
+            answered=answered,
             failed=dict(sorted(failed.items())),
             loss=loss,
             drift=drift,
-            bytes_down=len(asked) * (travels + extra * len(self.strategy.shared)),
-            bytes_up=(0 if replies is None else len(replies)) * (travels + extra * sent),
+            bytes_down=len(asked) * (travels + extra * len(self.strategy.shared))
+            + self.uplink.bytes_down(len(asked), sending),
+            bytes_up=self.uplink.bytes_up(len(asked), sending, beside),
+            epsilon=self.uplink.epsilon(number + 1),
             **self._evaluation(number, last),
         )
         self.history.rounds.append(row)
@@ -257,18 +291,43 @@ class Simulation:
     def _first_memory(self) -> dict[str, Tensor]:
         return self.strategy.first_memory(self.server, self.statistics, self.setting.net)
 
-    def _guarded(self, replies: Replies) -> tuple[Replies | None, dict[int, str]]:
-        refused = self.guard.refused(replies, self.server["model"], self._usual)
-        kept = [row for row, device in enumerate(replies.devices) if device not in refused]
+    def _guarded(self, sent: Sent) -> tuple[Sent | None, dict[int, str]]:
+        refused = self.guard.refused(sent.replies, self.server["model"], self._usual)
+        devices = sent.replies.devices
+        kept = [row for row, device in enumerate(devices) if device not in refused]
         if not kept:
             return None, refused
-        return (replies.take(kept) if refused else replies), refused
+        return (sent.take(kept) if refused else sent), refused
 
-    def _take(self, replies: Replies) -> None:
+    def _take(self, sent: Sent) -> None:
+        replies = sent.replies
         self.server = self.strategy.aggregate(self.server, replies, len(self.federation))
         if len(self.statistics):
             self.statistics = self.strategy.average(replies.statistics, replies)
         self.memories.put(replies.devices, replies.memory)
+        self.uplink.keep(sent)
+
+    def _take_mean(
+        self,
+        number: int,
+        asked: list[int],
+        sent: Sent | None,
+        refused: dict[int, str],
+        failed: dict[int, str],
+    ) -> Sent | None:
+        """As `_take`, where the server has the sum only; returns what it took."""
+        mean, taken = self.uplink.mean(number, asked, sent, list(refused))
+        if mean is not None:
+            reply = self.uplink.as_reply(mean, self.server, self.statistics)
+            self.server = self.strategy.aggregate(self.server, reply, len(self.federation))
+        if not taken:
+            gone = () if sent is None else sent.replies.devices
+            failed |= dict.fromkeys(gone, "too few answered to take the masks out")
+            return None
+        if sent is not None:
+            self.memories.put(sent.replies.devices, sent.replies.memory)
+            self.uplink.keep(sent)
+        return sent
 
     # -- looking at it ----------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class FedAvgM(Strategy):
     server_lr: float = 1.0
 
     private: ClassVar[tuple[str, ...]] = ("velocity",)
+    mean_only: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not (0 <= self.momentum < 1 and 0 < self.server_lr < float("inf")):
@@ -58,6 +59,7 @@ class FedAdam(Strategy):
     tau: float = 1e-3
 
     private: ClassVar[tuple[str, ...]] = ("first", "second")
+    mean_only: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not (
