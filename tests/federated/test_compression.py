@@ -228,7 +228,7 @@ def _replies(start: torch.Tensor, updates: torch.Tensor):
     n = len(updates)
     one = torch.ones(n)
     return Replies(
-        (1, 4, 7), start + updates, torch.zeros(n, 0), {}, {}, one.long(), one.long(), one
+        (1, 4, 7), start + updates, torch.zeros(n, 0), {}, {}, one.long(), one.long(), one, 0.1
     )
 
 

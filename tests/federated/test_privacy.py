@@ -173,7 +173,7 @@ def test_a_device_moves_the_sum_by_at_most_the_clip() -> None:
         for number in range(3):  # error feedback makes messages longer, round by round
             one = torch.ones(4)
             replies = Replies(
-                (0, 2, 5, 6), models, torch.zeros(4, 0), {}, {}, one.long(), one.long(), one
+                (0, 2, 5, 6), models, torch.zeros(4, 0), {}, {}, one.long(), one.long(), one, 0.1
             )
             sent = run.uplink.send(number, replies, start)
             run.uplink.keep(sent)

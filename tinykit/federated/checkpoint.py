@@ -44,6 +44,7 @@ def settings(run: Simulation) -> dict[str, str]:
         "compression": repr(run.uplink.compression),
         "privacy": repr(run.uplink.privacy),
         "masking": repr(run.uplink.masking),
+        "deployment": "none" if run.deployment is None else run.deployment.words(),
         "device": run.setting.net.device.type,
     }
 

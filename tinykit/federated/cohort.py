@@ -63,16 +63,28 @@ class Cohort:
         return Cohort(given.devices, given.share, given.sampling, expected)
 
     def probability(self, federation: Federation) -> float:
-        """With which a device that holds examples is asked in a round."""
+        """With which a device that holds examples is asked in a round, if all are on line."""
         holding = int((federation.sizes > 0).sum())
         if self.sampling == "poisson":
             return self.share or self.devices / holding
         return self.expected / holding
 
-    def draw(self, federation: Federation, seed: int, round: int) -> list[int]:
-        """Numbers of the devices that are asked in `round`, ascending."""
+    def draw(
+        self, federation: Federation, seed: int, round: int, online: np.ndarray | None = None
+    ) -> list[int]:
+        """Numbers of the devices that are asked in `round`, ascending.
+
+        Parameters
+        ----------
+        online : bool (devices,), which can be asked; fewer than the cohort are asked if there are
+            no more
+        """
         holding = np.flatnonzero(federation.sizes > 0)
         rng = generator(seed, Purpose.COHORT, round)
         if self.sampling == "poisson":
-            return holding[rng.random(len(holding)) < self.probability(federation)].tolist()
-        return sorted(rng.choice(holding, self.expected, replace=False).tolist())
+            holding = holding[rng.random(len(holding)) < self.probability(federation)]
+            return holding[online[holding]].tolist() if online is not None else holding.tolist()
+        if online is not None:
+            holding = holding[online[holding]]
+        count = min(self.expected, len(holding))
+        return sorted(rng.choice(holding, count, replace=False).tolist())

@@ -192,12 +192,14 @@ class Uplink:
         updates = sent.updates.cpu().double().numpy()
         return dict(zip(sent.replies.devices, updates, strict=True))
 
-    def as_reply(self, mean: Tensor, server: Server, statistics: Tensor) -> Replies:
+    def as_reply(self, mean: Tensor, server: Server, statistics: Tensor, lr: float) -> Replies:
         """The one row that a strategy is given which needs the mean only."""
         model = server["model"].clone()
         model[self._here] += mean
         one = torch.ones(1, device=model.device)
-        return Replies((-1,), model[None], statistics[None], {}, {}, one.long(), one.long(), one)
+        return Replies(
+            (-1,), model[None], statistics[None], {}, {}, one.long(), one.long(), one, lr
+        )
 
     def epsilon(self, rounds: int) -> float | None:
         """ε after so many rounds; None without differential privacy."""
@@ -207,27 +209,21 @@ class Uplink:
 
     # -- counting ---------------------------------------------------------------------------------
 
-    def bytes_up(self, asked: int, answered: int, sent: int) -> int:
-        """Of all devices together in a round (counted).
-
-        Parameters
-        ----------
-        sent : vectors that each sends besides the model
-        """
+    @property
+    def bytes_each(self) -> int:
+        """What a device sends in a round, without the keys of masks (counted)."""
         beside = 4 * (self.strategy.travels(self.net) - len(self._here))
+        more = len(self.strategy.sends)
         if self.masking is not None:
-            each = -(-self.masking.bits * len(self._here) // 8)
-            return answered * each + self.masking.key_bytes(asked, answered)[1]
+            return -(-self.masking.bits * len(self._here) // 8)
         if self.compression is None:
-            return answered * (4 * len(self._here) + beside + 4 * self.net.size * sent)
-        vectors = self.compression.nbytes(self._sizes) + sent * self.compression.nbytes(
-            self.net.sizes
-        )
-        return answered * (vectors + beside)
+            return 4 * (len(self._here) + self.net.size * more) + beside
+        model, vector = (self.compression.nbytes(s) for s in (self._sizes, self.net.sizes))
+        return model + more * vector + beside
 
-    def bytes_down(self, asked: int, answered: int) -> int:
-        """What masking adds to what devices are sent (counted)."""
-        return 0 if self.masking is None else self.masking.key_bytes(asked, answered)[0]
+    def key_bytes(self, asked: int, sending: int) -> tuple[int, int]:
+        """What the keys of masks add to a round, (down, up), all devices together (counted)."""
+        return (0, 0) if self.masking is None else self.masking.key_bytes(asked, sending)
 
 
 def reject_unfit(uplink: Uplink, cohort: Cohort, guarded: bool) -> None:
