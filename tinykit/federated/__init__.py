@@ -31,6 +31,7 @@ _LAZY = {
     "Prototypes": "customise",
     "Sequential": "engines",
     "Vectorised": "engines",
+    "Flower": "engines.flower",
     "Faults": "faults",
     "Guard": "guard",
     "History": "history",
