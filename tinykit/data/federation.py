@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,6 +26,9 @@ class Federation:
     test : for each device, those that its own model is tested with; nobody learns from them
     groups : for each device, a label by which devices can be told apart in plots (its user, the
         shift it sees); empty where there is none
+    label_maps : int64 (devices, classes), where devices have their own names for the classes: row i
+        says which label device i gives to each original class; None where all use the same
+    shifted : whether devices see the same things differently, as `groups` then says
 
     Raises
     ------
@@ -38,7 +41,9 @@ class Federation:
     pool: Split
     train: tuple[np.ndarray, ...]
     test: tuple[np.ndarray, ...] = ()
-    groups: tuple[str, ...] = field(default=())
+    groups: tuple[str, ...] = ()
+    label_maps: np.ndarray | None = None
+    shifted: bool = False
 
     def __post_init__(self) -> None:
         if not self.train:
@@ -48,6 +53,7 @@ class Federation:
                 raise DataError(
                     f"{self.name}: {what} is given for {len(given)} of {len(self.train)} devices"
                 )
+        self._check_label_maps()
         for device, part in enumerate([*self.train, *self.test]):
             if part.ndim != 1 or part.dtype != np.int64:
                 raise DataError(
@@ -66,6 +72,17 @@ class Federation:
                     "from"
                 )
 
+    def _check_label_maps(self) -> None:
+        maps, classes = self.label_maps, self.spec.num_classes
+        if maps is not None and not (
+            maps.shape == (len(self.train), classes)
+            and np.array_equal(np.sort(maps, axis=1), np.tile(np.arange(classes), (len(maps), 1)))
+        ):
+            raise DataError(
+                f"{self.name}: label_maps needs an order of all {classes} labels for each of "
+                f"{len(self.train)} devices"
+            )
+
     def __len__(self) -> int:
         """The number of devices."""
         return len(self.train)
@@ -81,6 +98,12 @@ class Federation:
         classes = self.spec.num_classes
         return np.stack([np.bincount(self.pool.y[p], minlength=classes) for p in parts])
 
+    def holdings(self) -> tuple[np.ndarray, ...]:
+        """For each device all positions that it holds, to learn from and to be tested with."""
+        if not self.test:
+            return self.train
+        return tuple(np.concatenate(pair) for pair in zip(self.train, self.test, strict=True))
+
     def device(self, number: int, part: str = "train") -> Split:
         """What device `number` holds.
 
@@ -95,7 +118,7 @@ class Federation:
                 f"{self.name} has no {part} part of device {number}; "
                 f"it has {len(self)} devices, {'with' if self.test else 'without'} test parts"
             )
-        return Split(self.pool.x[parts[number]], self.pool.y[parts[number]])
+        return self.pool.pick(parts[number])
 
     def fingerprint(self) -> str:
         """SHA-256 of all examples and of who holds which: the same federation, the same text."""

@@ -38,16 +38,24 @@ class Split:
     ----------
     x : float32 array (N, H, W, C)
     y : int64 array (N,)
+    users : int64 array (N,), a number for the person who made each example; None where the data
+        does not say
     """
 
     x: np.ndarray
     y: np.ndarray
+    users: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.y.shape != self.x.shape[:1]:
             raise DataError(
                 f"a split needs images (N, H, W, C) and one label each, "
                 f"got {self.x.shape} and {self.y.shape}"
+            )
+        if self.users is not None and self.users.shape != self.y.shape:
+            raise DataError(
+                f"a split needs one user for each example, got {self.users.shape} for "
+                f"{len(self.y)} examples"
             )
 
     def __len__(self) -> int:
@@ -63,10 +71,12 @@ class Split:
             return self
         if count < 1:
             raise DataError(f"cannot take {count} examples; take at least 1")
-        return self._pick(stratified(self.y, count, np.random.default_rng(seed)))
+        return self.pick(stratified(self.y, count, np.random.default_rng(seed)))
 
-    def _pick(self, index: np.ndarray) -> Split:
-        return Split(self.x[index], self.y[index])
+    def pick(self, index: np.ndarray) -> Split:
+        """The examples at these positions, in this order."""
+        users = None if self.users is None else self.users[index]
+        return Split(self.x[index], self.y[index], users)
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,6 +41,7 @@ def settings(run: Simulation) -> dict[str, str]:
         "engine": run.engine.settings,
         "faults": repr(run.faults),
         "guard": repr(run.guard),
+        "deployment": "none" if run.deployment is None else run.deployment.words(),
         "device": run.setting.net.device.type,
     }
 

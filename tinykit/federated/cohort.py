@@ -62,11 +62,23 @@ class Cohort:
         expected = given.devices or max(1, round(given.share * holding))
         return Cohort(given.devices, given.share, given.sampling, expected)
 
-    def draw(self, federation: Federation, seed: int, round: int) -> list[int]:
-        """Numbers of the devices that are asked in `round`, ascending."""
+    def draw(
+        self, federation: Federation, seed: int, round: int, online: np.ndarray | None = None
+    ) -> list[int]:
+        """Numbers of the devices that are asked in `round`, ascending.
+
+        Parameters
+        ----------
+        online : bool (devices,), which can be asked; fewer than the cohort are asked if there are
+            no more
+        """
         holding = np.flatnonzero(federation.sizes > 0)
         rng = generator(seed, Purpose.COHORT, round)
         if self.sampling == "poisson":
             probability = self.share or self.devices / len(holding)
-            return holding[rng.random(len(holding)) < probability].tolist()
-        return sorted(rng.choice(holding, self.expected, replace=False).tolist())
+            holding = holding[rng.random(len(holding)) < probability]
+            return holding[online[holding]].tolist() if online is not None else holding.tolist()
+        if online is not None:
+            holding = holding[online[holding]]
+        count = min(self.expected, len(holding))
+        return sorted(rng.choice(holding, count, replace=False).tolist())

@@ -76,7 +76,7 @@ def _together(
     with torch.no_grad():
         found = vmap(right)(w, statistics, own, own_weight, held_out, counts)
     sizes = torch.tensor([max(1, len(part)) for part in test], device=found.device)
-    return (found / sizes).tolist()
+    return (found.double() / sizes).tolist()
 
 
 def _padded(parts: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:

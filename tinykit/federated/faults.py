@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -58,13 +58,4 @@ class Faults:
                 model[row] = start + self.scale * (model[row] - start)
             elif kind == "flipped":
                 model[row] = 2 * start - model[row]
-        return Replies(
-            replies.devices,
-            model,
-            replies.statistics,
-            replies.memory,
-            replies.sent,
-            replies.examples,
-            replies.steps,
-            replies.loss,
-        )
+        return replace(replies, model=model)

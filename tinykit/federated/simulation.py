@@ -16,6 +16,7 @@ from tinykit.data.types import Split
 from tinykit.federated import checkpoint as _checkpoint
 from tinykit.federated.cohort import Cohort
 from tinykit.federated.customise import Customise
+from tinykit.federated.deployment import Deployment
 from tinykit.federated.engines import Engine, choose
 from tinykit.federated.engines.engine import Broadcast, Pool, Setting, Train, Work
 from tinykit.federated.errors import ClientError, FederatedError
@@ -29,6 +30,7 @@ from tinykit.federated.randomness import Purpose, generator
 from tinykit.federated.store import Store
 from tinykit.federated.strategies.fedavg import FedAvg
 from tinykit.federated.strategy import Replies, Strategy
+from tinykit.federated.system import RoundCost
 from tinykit.nn.progress import bar
 
 #: called after each round with the simulation and the round; whatever it raises stops the run
@@ -53,7 +55,8 @@ class Simulation:
         test examples); 0 for none, None for all of them
     personalise : how a device customises the model before it is evaluated; None: the strategy's
         way. `MAML(steps=5)` with FedAvg is fine-tuned FedAvg
-    faults : devices that fail on purpose
+    deployment : the fleet it runs on; None: devices take no time and are always there
+    faults : devices that fail on purpose. Those that drop out cost nothing
     guard : which replies the server takes
     on_error : "raise" when a client function fails, or "drop" the device for that round
     device : where it computes, "cpu" or "cuda"; None: on a GPU where there is one
@@ -85,6 +88,7 @@ class Simulation:
         evaluate_every: int = 1,
         evaluate_devices: int | None = 0,
         personalise: Customise | None = None,
+        deployment: Deployment | None = None,
         faults: Faults | None = None,
         guard: Guard | None = None,
         on_error: str = "raise",
@@ -104,6 +108,7 @@ class Simulation:
         self.seed = seed
         self.evaluate_every, self.evaluate_devices = evaluate_every, evaluate_devices
         self.personalise = personalise or self.strategy.customise
+        self.deployment = None if deployment is None else deployment.check(federation)
         self.faults, self.guard, self.on_error = faults or Faults(), guard or Guard(), on_error
         # a GPU where there is one; only the vectorised engine gains from it
         on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
@@ -190,10 +195,12 @@ class Simulation:
 
     def _round(self, train: Train, last: bool) -> Round:
         number = self.done
-        asked = self.cohort.draw(self.federation, self.seed, number)
+        online = None if self.deployment is None else self.deployment.online(number, self.seed)
+        asked = self.cohort.draw(self.federation, self.seed, number, online)
         kinds = {d: self.faults.kind(self.seed, number, d) for d in asked}
         failed = {d: "it dropped out" for d, kind in kinds.items() if kind == "dropout"}
-        works = [self._work(number, d) for d in asked if d not in failed]
+        cost, steps = self._cost([d for d in asked if d not in failed], failed)
+        works = [self._work(number, d, steps.get(d)) for d in asked if d not in failed]
         broadcast = Broadcast(
             number,
             {name: self.server[name] for name in ("model", *self.strategy.shared)},
@@ -220,9 +227,6 @@ class Simulation:
             loss = float((replies.loss * replies.steps).sum() / replies.steps.sum())
             drift = _drift(replies, self.server["model"])
             self._take(replies)
-        travels = 4 * self.strategy.travels(self.setting.net)
-        extra = 4 * self.setting.net.size
-        sent = 0 if replies is None else len(replies.sent)
         row = Round(
             number=number + 1,
             asked=len(asked),
@@ -230,16 +234,50 @@ class Simulation:
             failed=dict(sorted(failed.items())),
             loss=loss,
             drift=drift,
-            bytes_down=len(asked) * (travels + extra * len(self.strategy.shared)),
-            bytes_up=(0 if replies is None else len(replies)) * (travels + extra * sent),
+            bytes_down=len(asked) * self.bytes_down,
+            bytes_up=(0 if replies is None else len(replies)) * self.bytes_up,
+            seconds=None if cost is None else cost.round_seconds,
+            joules=None if cost is None else cost.total_joules,
             **self._evaluation(number, last),
         )
         self.history.rounds.append(row)
         return row
 
-    def _work(self, round: int, device: int) -> Work:
+    @property
+    def bytes_down(self) -> int:
+        """What the server sends to a device in a round, counted."""
+        net = self.setting.net
+        return 4 * (self.strategy.travels(net) + net.size * len(self.strategy.shared))
+
+    @property
+    def bytes_up(self) -> int:
+        """What a device sends back, counted."""
+        net = self.setting.net
+        return 4 * (self.strategy.travels(net) + net.size * len(self.strategy.sends))
+
+    def _cost(
+        self, devices: list[int], failed: dict[int, str]
+    ) -> tuple[RoundCost | None, dict[int, int]]:
+        """What the round costs, and the steps that each device does; adds to `failed`."""
+        if self.deployment is None:
+            return None, {}
+        cost = self.deployment.cost(
+            devices, self.federation, self.local, self.bytes_down, self.bytes_up
+        )
+        for device, late in zip(devices, cost.dropped.tolist(), strict=True):
+            if late:
+                failed[device] = "it missed the deadline"
+        steps = dict(zip(devices, cost.done.tolist(), strict=True))
+        for device, done in steps.items():
+            if not done:
+                failed.setdefault(device, "it got no step done before the cut-off")
+        return cost, steps
+
+    def _work(self, round: int, device: int, most: int | None) -> Work:
         part = self.federation.train[device]
         steps = self.local.steps_for(len(part))
+        if most is not None:
+            steps = min(steps, most)
         batch = self.local.batch
 
         def drawn(purpose: Purpose) -> Any:

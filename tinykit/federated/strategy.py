@@ -34,6 +34,7 @@ class Replies:
     memory, sent : by the strategy's names, (n, length)
     examples, steps : how many each has and did, (n,)
     loss : mean over its steps, nats (n,)
+    lr : the step size of the round's local training
     """
 
     devices: tuple[int, ...]
@@ -44,6 +45,7 @@ class Replies:
     examples: Tensor
     steps: Tensor
     loss: Tensor
+    lr: float
 
     def __len__(self) -> int:
         return len(self.devices)
@@ -60,6 +62,7 @@ class Replies:
             self.examples[index],
             self.steps[index],
             self.loss[index],
+            self.lr,
         )
 
 
@@ -77,6 +80,7 @@ class Strategy:
     memory : names of vectors of P numbers that each device keeps between rounds; zeros at first
     shared : names of vectors of P numbers that the server keeps and sends along; zeros at first
     private : the same, not sent
+    sends : names of vectors of P numbers that a device sends besides the model
     """
 
     customise: Customise = field(default_factory=Identity)
@@ -85,6 +89,10 @@ class Strategy:
     memory: ClassVar[tuple[str, ...]] = ()
     shared: ClassVar[tuple[str, ...]] = ()
     private: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def sends(self) -> tuple[str, ...]:
+        return ()
 
     def client(self, device: Device) -> Reply:
         """What a device does. Pure; must not branch on the values of tensors."""

@@ -154,6 +154,11 @@ def checked(reply: object, setting: Setting, memory: Mapping[str, Tensor]) -> Re
         )
     for name, value in reply.memory.items():
         _vector(f"memory[{name!r}]", value, tuple(memory[name].shape))
+    if set(reply.sent) != set(strategy.sends):
+        raise ClientError(
+            f"the reply's sent has {sorted(reply.sent)}, {type(strategy).__name__} declares "
+            f"sends = {sorted(strategy.sends)}"
+        )
     for name, value in reply.sent.items():
         _vector(f"sent[{name!r}]", value, (size,))
     return reply
@@ -168,20 +173,13 @@ def _vector(what: str, value: object, shape: tuple[int, ...]) -> None:
         raise ClientError(f"the reply's {what} is {value.dtype}, expected torch.float32")
 
 
-def stacked(outcomes: Sequence[Outcome]) -> tuple[Replies | None, dict[int, str]]:
+def stacked(outcomes: Sequence[Outcome], lr: float) -> tuple[Replies | None, dict[int, str]]:
     """The replies of single devices as rows, and the errors of those that failed."""
     errors = {o.device: o.error for o in outcomes if o.reply is None}
     good = [(o, o.reply) for o in outcomes if o.reply is not None]
     if not good:
         return None, errors
     first = good[0][1]
-    sent = set(first.sent)
-    for outcome, reply in good:
-        if set(reply.sent) != sent:
-            raise ClientError(
-                f"device {outcome.device} sent {sorted(reply.sent)} besides the model, device "
-                f"{good[0][0].device} {sorted(sent)}"
-            )
     device = first.model.device
     return (
         Replies(
@@ -193,6 +191,7 @@ def stacked(outcomes: Sequence[Outcome]) -> tuple[Replies | None, dict[int, str]
             torch.tensor([o.examples for o, _ in good], device=device),
             torch.tensor([o.steps for o, _ in good], device=device),
             torch.tensor([o.loss for o, _ in good], device=device),
+            lr,
         ),
         errors,
     )

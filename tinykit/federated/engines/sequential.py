@@ -42,14 +42,15 @@ class Sequential(Engine):
         workers = min(self._workers(setting.net), len(works))
         with one_thread():
             if workers <= 1:
-                return stacked([run_one(setting.net, setting, broadcast, w) for w in works])
+                done = [run_one(setting.net, setting, broadcast, w) for w in works]
+                return stacked(done, broadcast.lr)
             nets = self._copies(setting.net, workers)
             # worker k has devices k, k + workers, …: nobody waits for a net
             shares = [works[k::workers] for k in range(workers)]
             with ThreadPoolExecutor(workers) as pool:
-                done = list(pool.map(_share, nets, repeat(setting), repeat(broadcast), shares))
-        outcomes = [outcome for share in done for outcome in share]
-        return stacked(sorted(outcomes, key=lambda outcome: outcome.device))
+                parts = list(pool.map(_share, nets, repeat(setting), repeat(broadcast), shares))
+        outcomes = [outcome for share in parts for outcome in share]
+        return stacked(sorted(outcomes, key=lambda outcome: outcome.device), broadcast.lr)
 
     def _workers(self, net: Net) -> int:
         if net.random:

@@ -144,6 +144,7 @@ class Vectorised(Engine):
                 joined(lambda r: r.examples),
                 joined(lambda r: r.steps),
                 joined(lambda r: r.loss),
+                broadcast.lr,
             ),
             {},
         )
@@ -249,6 +250,7 @@ def _chunk(setting: Setting, broadcast: Broadcast, works: Sequence[Work]) -> Rep
         examples.to(put),
         steps.to(put),
         loss,
+        broadcast.lr,
     )
 
 

@@ -21,13 +21,20 @@ class Scaffold(Strategy):
     Parameters
     ----------
     server_lr : η_g, step size of the server
+    recover : the server works out the change of each control variate from the model that came back,
+        (w − wᵢ)/(K·lr) − c: it knows all of these, so that the second vector need not be sent
     """
 
     server_lr: float = 1.0
+    recover: bool = False
     weighted: bool = False
 
     memory: ClassVar[tuple[str, ...]] = ("control",)
     shared: ClassVar[tuple[str, ...]] = ("control",)
+
+    @property
+    def sends(self) -> tuple[str, ...]:
+        return () if self.recover else ("control",)
 
     def __post_init__(self) -> None:
         if not 0 < self.server_lr < float("inf"):
@@ -40,11 +47,20 @@ class Scaffold(Strategy):
         steps = torch.as_tensor(device.steps, device=own.device)
         moved = (device.start - model) / (steps.clamp(min=1) * device.lr)
         control = torch.where(steps > 0, own - all_ + moved, own)
-        return Reply(model, {"control": control}, {"control": control - own})
+        return Reply(
+            model, {"control": control}, {} if self.recover else {"control": control - own}
+        )
 
     def aggregate(self, server: Server, replies: Replies, devices: int) -> Server:
-        update = self.average(replies.model, replies) - server["model"]
+        start, control = server["model"], server["control"]
+        if self.recover:
+            steps = replies.steps[:, None].to(start.dtype)
+            moved = (start - replies.model) / (steps.clamp(min=1) * replies.lr)
+            changes = torch.where(steps > 0, moved - control, torch.zeros_like(moved))
+        else:
+            changes = replies.sent["control"]
+        update = self.average(replies.model, replies) - start
         return {
-            "model": server["model"] + self.server_lr * update,
-            "control": server["control"] + replies.sent["control"].sum(0) / devices,
+            "model": start + self.server_lr * update,
+            "control": control + changes.sum(0) / devices,
         }
