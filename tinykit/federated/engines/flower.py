@@ -131,7 +131,7 @@ class Flower(Engine):
         self, running: Runtime, broadcast: Broadcast, works: Sequence[Work]
     ) -> tuple[Replies | None, dict[int, str]]:
         outcomes = running.ask(broadcast, works, self.timeout)
-        return stacked(sorted(outcomes, key=lambda outcome: outcome.device))
+        return stacked(sorted(outcomes, key=lambda outcome: outcome.device), broadcast.lr)
 
 
 @contextmanager

@@ -298,11 +298,11 @@ def quiet() -> Iterator[None]:
 
 def _put(setting: Setting) -> Any:
     """`setting` in Ray's object store; examples as arrays, which workers share without copies."""
-    pool = setting.pool
+    x, y = setting.pool.x, setting.pool.y
+    # with one channel, strides are ambiguous; which they are decides on torch's kernel, so on bits
+    pool = (x.numpy(), x.stride(), y.numpy())
     try:
-        return ray.put(
-            (setting.net, setting.strategy, setting.local, pool.x.numpy(), pool.y.numpy())
-        )
+        return ray.put((setting.net, setting.strategy, setting.local, pool))
     except Exception as error:
         raise FederatedError(
             f"the model, the loss or {type(setting.strategy).__name__} cannot be sent to Flower's "
@@ -426,9 +426,9 @@ def _setting(settings: Any) -> Setting:
     key = settings.hex()
     if key not in _SETTINGS:
         torch.set_num_threads(1)  # see run_one
-        net, strategy, local, x, y = ray.get(settings)
+        net, strategy, local, (x, strides, y) = ray.get(settings)
         with _without_warnings():  # the arrays cannot be written to, and nobody does
-            pool = Pool(torch.from_numpy(x), torch.from_numpy(y))
+            pool = Pool(torch.from_numpy(x).as_strided(x.shape, strides), torch.from_numpy(y))
         _SETTINGS.clear()
         _SETTINGS[key] = Setting(net, strategy, local, pool)
     return _SETTINGS[key]
