@@ -14,13 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, vmap
+from torch.func import vmap
 
 from tinykit.federated.customise import Examples
 from tinykit.federated.device import Batch, Device
 from tinykit.federated.engines.engine import Broadcast, Engine, Pool, Setting, Work, checked
 from tinykit.federated.engines.single import seed_of
 from tinykit.federated.errors import ClientError, FederatedError
+from tinykit.federated.gradient import grad_and_value
 from tinykit.federated.local import Minibatches
 from tinykit.federated.strategy import Replies
 
@@ -78,7 +79,7 @@ class _ManyDevices(Device):
         def objective(v: Tensor) -> tuple[Tensor, Tensor]:
             return self.objective(v, batch)
 
-        gradient, (loss, statistics) = grad_and_value(objective, has_aux=True)(w)
+        gradient, (loss, statistics) = grad_and_value(objective, w)
         return gradient, loss, statistics
 
     def keep(self, number: int, new: Tensor, old: Tensor) -> Tensor:
