@@ -217,9 +217,7 @@ def test_a_worker_that_dies_is_said_and_ray_is_gone(engine: Flower) -> None:
     """The last test of the shared engine: it stops."""
     import ray
 
-    with pytest.raises(
-        FederatedError, match=r"Flower lost device [14] of round 1; its worker died"
-    ):
+    with pytest.raises(FederatedError, match="a worker of Flower died in round 1"):
         simulation(Stranger(), engine, cohort=7, faults=None, on_error="drop").run(1)
     assert not ray.is_initialized()
 

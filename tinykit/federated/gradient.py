@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: (parameters, …) → the loss (), and something besides
+#: (parameters, …) → the loss (), and tensors besides
 Function = Callable[..., tuple[Tensor, Any]]
 
 try:
@@ -59,7 +59,6 @@ def grad_and_value(
                 )
             if gradient is None:
                 gradient = torch.zeros_like(leaf)
-            undone: tuple[Tensor, tuple[Tensor, Any]] = _undo_create_differentiable(
-                (gradient, (loss, besides)), level
-            )
+            made: Any = (gradient, (loss, besides))
+            undone: tuple[Tensor, tuple[Tensor, Any]] = _undo_create_differentiable(made, level)
         return undone

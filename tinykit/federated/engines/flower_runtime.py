@@ -14,27 +14,19 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from tinykit.federated.device import Reply
-from tinykit.federated.engines.engine import Broadcast, Outcome, Pool, Setting, Work
+from tinykit.federated.engines.engine import Broadcast, Outcome, Setting, Work
 from tinykit.federated.engines.flower import without
-from tinykit.federated.engines.single import run_one
 from tinykit.federated.errors import FederatedError
-from tinykit.federated.local import Minibatches
 
-# Flower imports TensorFlow where it is installed, into this process and into every worker (which
-# import this module before any of Flower's simulation, for `_Actor`)
+# Flower imports TensorFlow where it is installed
 with without("tensorflow"):
     import ray
-    from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
+    from flwr.app import Message, MessageType
     from flwr.clientapp import ClientApp
     from flwr.common.constant import RUN_ID_NUM_BYTES, SUPERLINK_NODE_ID, TASK_ID_NUM_BYTES
     from flwr.proto.task_pb2 import Task
@@ -44,13 +36,15 @@ with without("tensorflow"):
     from flwr.server.superlink.linkstate import LinkStateFactory
     from flwr.server.superlink.linkstate.in_memory_linkstate import RunRecord
     from flwr.server.superlink.linkstate.utils import generate_rand_int_from_bytes
-    from flwr.simulation.ray_transport.ray_actor import BasicActorPool, VirtualClientEngineActor
+    from flwr.simulation.ray_transport.ray_actor import BasicActorPool
     from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID
     from flwr.supercore.object_store import ObjectStoreFactory
     from flwr.supercore.run import Run
     from flwr.supercore.task_identity import TaskIdentity
     from flwr.superlink.federation import NoOpFederationManager
     from flwr.superlink.grid import InMemoryGrid
+
+    from tinykit.federated.engines import flower_messages as messages
 
 #: Flower's nodes at least: a node is handed one message in 0.1 s. A node is whichever device is
 #: asked, whose number travels with the message: 10,000 devices cost no more than a cohort
@@ -107,7 +101,7 @@ class Runtime:
         states = LinkStateFactory(
             FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory()
         )
-        state = states.state()
+        state: Any = states.state()
         state.run_ids[run.run_id] = RunRecord(run=run)
         state.task_store[task] = Task(task_id=task, run_id=run.run_id)
         self._grid = InMemoryGrid(states)
@@ -148,8 +142,8 @@ class Runtime:
             It cannot be sent.
         """
         assert self._backend is not None
-        self._settings = _put(setting)  # kept: Ray forgets what nobody refers to
-        self._backend.app_fn = partial(client_app, self._settings)
+        self._settings = messages.put(setting)  # kept: Ray forgets what nobody refers to
+        self._backend.app_fn = partial(messages.client_app, self._settings)
 
     def ask(self, broadcast: Broadcast, works: Sequence[Work], timeout: float) -> list[Outcome]:
         """What each of `works` came to, in any order.
@@ -159,18 +153,17 @@ class Runtime:
         FederatedError
             A worker died, or `timeout` seconds were over.
         """
-        shared = ArrayRecord({n: _array(value) for n, value in broadcast.server.items()})
-        messages = [
+        sent = [
             Message(
-                _encode(broadcast, shared, work),
+                content,
                 dst_node_id=self._nodes[k % len(self._nodes)],
                 message_type=MessageType.TRAIN,
                 group_id=str(broadcast.round),
             )
-            for k, work in enumerate(works)
+            for k, content in enumerate(messages.encode(broadcast, works))
         ]
         self.busy = True
-        waiting = dict(zip(self._grid.push_messages(messages), works, strict=True))
+        waiting = dict(zip(self._grid.push_messages(sent), works, strict=True))
         end = time.monotonic() + timeout
         outcomes = []
         while True:
@@ -178,10 +171,10 @@ class Runtime:
                 work = waiting.pop(reply.metadata.reply_to_message_id)
                 if reply.has_error():  # what a client function raises is no error of Flower's
                     raise FederatedError(
-                        f"Flower lost device {work.device} of round {broadcast.round + 1}; its "
-                        f"worker died, or could not load the client: {reply.error.reason}"
+                        f"a worker of Flower died in round {broadcast.round + 1} (did memory run "
+                        f"out?), or could not load the client: {reply.error.reason}"
                     )
-                outcomes.append(_outcome(work.device, reply.content))
+                outcomes.append(messages.outcome(work.device, reply.content))
             if not waiting:
                 self.busy = False
                 return outcomes
@@ -212,10 +205,6 @@ class Runtime:
             ray.shutdown()
 
 
-class _Actor(VirtualClientEngineActor):  # type: ignore[misc]
-    """What a worker runs. Of this module, so that a worker imports this module first."""
-
-
 class _Backend(RayBackend):  # type: ignore[misc]
     """Flower's Ray backend on a Ray that is started and stopped elsewhere.
 
@@ -231,7 +220,8 @@ class _Backend(RayBackend):  # type: ignore[misc]
         self._actors: list[Any] = []
 
     def build(self, app_fn: Callable[[], ClientApp]) -> None:
-        self.pool = BasicActorPool(ray.remote(_Actor), self.client_resources, self.actor_kwargs)
+        actor: Any = ray.remote(messages.Actor)
+        self.pool = BasicActorPool(actor, self.client_resources, self.actor_kwargs)
         capacity = self.pool.actors_capacity
         self.pool.add_actors_to_pool(min(self._most or capacity, capacity))
         self._actors = list(self.pool.pool)
@@ -252,18 +242,19 @@ def _start_ray(workers: int | None, address: str | None) -> None:
     # workers have to find what this process can import; a runtime_env would be slower
     before = os.environ.get("PYTHONPATH")
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    own = {} if address else {"num_cpus": workers or len(os.sched_getaffinity(0))}
-    far = {"runtime_env": {"env_vars": {"PYTHONPATH": path}}} if address else {}
+    where: dict[str, Any] = {"address": address or "local"}
+    if address:
+        where["runtime_env"] = {"env_vars": {"PYTHONPATH": path}}
+    else:
+        where["num_cpus"] = workers or len(os.sched_getaffinity(0))
     try:
         os.environ["PYTHONPATH"] = path
         with _without_warnings():
             ray.init(
-                address=address or "local",
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
-                **own,
-                **far,
+                **where,
             )
     except Exception as error:
         raise FederatedError(f"Ray did not start: {type(error).__name__}: {error}") from error
@@ -293,142 +284,5 @@ def quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-# -- what travels ---------------------------------------------------------------------------------
-
-
-def _put(setting: Setting) -> Any:
-    """`setting` in Ray's object store; examples as arrays, which workers share without copies."""
-    x, y = setting.pool.x, setting.pool.y
-    # with one channel, strides are ambiguous; which they are decides on torch's kernel, so on bits
-    pool = (x.numpy(), x.stride(), y.numpy())
-    try:
-        return ray.put((setting.net, setting.strategy, setting.local, pool))
-    except Exception as error:
-        raise FederatedError(
-            f"the model, the loss or {type(setting.strategy).__name__} cannot be sent to Flower's "
-            f"workers: {type(error).__name__}: {str(error).splitlines()[0]}"
-        ) from error
-
-
-def _array(value: Tensor) -> Array:
-    return Array(value.detach().numpy())
-
-
-def _arrays(values: Mapping[str, Tensor]) -> ArrayRecord:
-    return ArrayRecord({name: _array(value) for name, value in values.items()})
-
-
-def _tensors(record: ArrayRecord) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array.numpy()) for name, array in record.items()}
-
-
-def _encode(broadcast: Broadcast, shared: ArrayRecord, work: Work) -> RecordDict:
-    minibatches = {"query": work.query}
-    if work.support is not None:
-        minibatches["support"] = work.support
-    numbers: dict[str, np.ndarray] = {}
-    for name, rows in minibatches.items():
-        numbers[f"{name}.index"], numbers[f"{name}.sizes"] = rows.index, rows.sizes
-    return RecordDict(
-        {
-            "server": shared,
-            "statistics": _arrays({"statistics": broadcast.statistics}),
-            "memory": _arrays(work.memory),
-            "minibatches": ArrayRecord({name: Array(value) for name, value in numbers.items()}),
-            "work": ConfigRecord(
-                {
-                    "device": work.device,
-                    "examples": work.examples,
-                    "round": broadcast.round,
-                    "lr": broadcast.lr,
-                    "seed": str(broadcast.seed),  # may be longer than Flower's integers
-                }
-            ),
-        }
-    )
-
-
-def _decode(content: RecordDict) -> tuple[Broadcast, Work]:
-    said = content["work"]
-    rows = {name: array.numpy() for name, array in content["minibatches"].items()}
-
-    def minibatches(name: str) -> Minibatches:
-        return Minibatches(rows[f"{name}.index"], rows[f"{name}.sizes"])
-
-    return (
-        Broadcast(
-            said["round"],
-            _tensors(content["server"]),
-            _tensors(content["statistics"])["statistics"],
-            said["lr"],
-            int(said["seed"]),
-        ),
-        Work(
-            said["device"],
-            minibatches("query"),
-            minibatches("support") if "support.index" in rows else None,
-            said["examples"],
-            _tensors(content["memory"]),
-        ),
-    )
-
-
-def _answer(outcome: Outcome) -> RecordDict:
-    if outcome.reply is None or outcome.statistics is None:
-        return RecordDict({"outcome": ConfigRecord({"error": outcome.error})})
-    return RecordDict(
-        {
-            "model": _arrays({"model": outcome.reply.model, "statistics": outcome.statistics}),
-            "memory": _arrays(outcome.reply.memory),
-            "sent": _arrays(outcome.reply.sent),
-            "outcome": ConfigRecord(
-                {"steps": outcome.steps, "examples": outcome.examples, "loss": outcome.loss}
-            ),
-        }
-    )
-
-
-def _outcome(device: int, content: RecordDict) -> Outcome:
-    said = content["outcome"]
-    if "error" in said:
-        return Outcome(device, None, error=said["error"])
-    vectors = _tensors(content["model"])
-    reply = Reply(vectors["model"], _tensors(content["memory"]), _tensors(content["sent"]))
-    return Outcome(
-        device, reply, vectors["statistics"], said["steps"], said["examples"], said["loss"]
-    )
-
-
 def _listed(devices: Sequence[int], most: int = 8) -> str:
     return ", ".join(map(str, devices[:most])) + (", …" if len(devices) > most else "")
-
-
-# -- in a worker ----------------------------------------------------------------------------------
-
-#: the one setting that this worker works with, by its place in the object store
-_SETTINGS: dict[str, Setting] = {}
-
-
-def client_app(settings: Any) -> ClientApp:
-    """The ClientApp of all devices; `settings` is where Ray keeps the setting."""
-    app = ClientApp()
-
-    @app.train()  # type: ignore[untyped-decorator]
-    def train(message: Message, context: Context) -> Message:
-        setting = _setting(settings)
-        broadcast, work = _decode(message.content)
-        return Message(_answer(run_one(setting.net, setting, broadcast, work)), reply_to=message)
-
-    return app
-
-
-def _setting(settings: Any) -> Setting:
-    key = settings.hex()
-    if key not in _SETTINGS:
-        torch.set_num_threads(1)  # see run_one
-        net, strategy, local, (x, strides, y) = ray.get(settings)
-        with _without_warnings():  # the arrays cannot be written to, and nobody does
-            pool = Pool(torch.from_numpy(x).as_strided(x.shape, strides), torch.from_numpy(y))
-        _SETTINGS.clear()
-        _SETTINGS[key] = Setting(net, strategy, local, pool)
-    return _SETTINGS[key]
