@@ -34,6 +34,7 @@ from tinykit.federated import (
     Scaffold,
     Sequential,
     Simulation,
+    TopK,
     Vectorised,
 )
 
@@ -185,6 +186,17 @@ def test_models_that_do_not_fit(model: Callable[[], Any], says: str) -> None:
         ({"guard": True}, "guard must be a Guard"),
         ({"personalise": "MAML"}, "personalise must be a Customise"),
         ({"test": 3}, "test must be a Split"),
+        ({"compression": "topk"}, "compression must be a Compression, got 'topk'"),
+        ({"compression": TopK}, "compression must be a Compression"),
+        ({"privacy": 1.0}, "privacy must be a Privacy"),
+        ({"masking": True}, "masking must be a Masking"),
+        ({"deployment": 2}, "deployment must be a Deployment"),
+        (
+            {"loss": nn.CrossEntropyLoss()},
+            r"CrossEntropyLoss returns \(\) for 2 .*reduction='none'",
+        ),
+        ({"loss": "cross entropy"}, "the loss str does not take logits"),
+        ({"evaluate_devices": 2}, r"evaluate_devices: .* has no test parts"),
         ({"engine": "ray"}, "no engine 'ray'; there are sequential"),
         ({"engine": 3}, "no engine 3"),
         ({"seed": -1}, "seed must be a whole number, 0 or more; got -1"),
@@ -295,6 +307,13 @@ class TestRun:
         assert set(run.device_accuracy()) == {0}
         with pytest.raises(FederatedError, match=r"devices \[1\] hold no examples"):
             run.device_accuracy([1])
+
+    def test_other_customisations(self) -> None:
+        run = make(of=federation((9, 4), test=3), cohort=2)
+        with pytest.raises(FederatedError, match=r"Prototypes\(classes=10\)"):
+            run.device_accuracy(personalise=Prototypes(classes=5))
+        with pytest.raises(FederatedError, match="must be a Customise, got 'MAML'"):
+            run.device_accuracy(personalise="MAML")  # type: ignore[arg-type]
 
 
 class Wrong(FedDyn):

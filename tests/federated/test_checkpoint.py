@@ -117,6 +117,7 @@ def lossy(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         ({"faults": Faults(nan=0.1)}, "faults"),
         ({"guard": Guard(outlier=None)}, "guard"),
         ({"test": digits().test}, None),  # what is looked at does not matter
+        ({"loss": torch.nn.CrossEntropyLoss(reduction="none")}, "model"),
     ],
 )
 def test_other_settings(given: dict[str, Any], named: str | None, tmp_path: Path) -> None:
@@ -131,6 +132,25 @@ def test_other_settings(given: dict[str, Any], named: str | None, tmp_path: Path
     assert "same arguments, or another file" in str(caught.value)
     assert run.fingerprint() == before
     assert run.done == 0
+
+
+def test_interrupted_while_it_evaluates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The round is done: whoever goes on does not play it again on the model that it made."""
+    whole, run = make(test=digits().test), make(test=digits().test)
+    whole.run(4, progress=False)
+    run.run(1, progress=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(Simulation, "accuracy", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.run(4, progress=False)
+    assert run.done == 2
+    assert run.history[-1].accuracy is None
+    run.run(4, progress=False)
+    assert run.fingerprint() == whole.fingerprint()
+
+
+def _interrupted(run: Simulation) -> float:
+    raise KeyboardInterrupt
 
 
 def test_all_that_differ_are_named(tmp_path: Path) -> None:

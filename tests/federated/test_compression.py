@@ -180,8 +180,11 @@ def test_zeros_stay_zero() -> None:
     ("make", "words"),
     [
         (lambda: TopK(0.0), "above 0"),
-        (lambda: RandomK(1.5), "up to 1"),
+        (lambda: RandomK(1.5), "at most 1; got 1.5"),
+        (lambda: TopK("0.1"), "share of the entries of TopK"),  # type: ignore[arg-type]
         (lambda: KBit(9), "1 to 8"),
+        (lambda: KBit(4.0), "whole number"),  # type: ignore[arg-type]
+        (lambda: KBit(None), "whole number"),  # type: ignore[arg-type]
         (lambda: KBit(1, error_feedback=True), "Sign"),
         (lambda: TopK(0.1) + KBit(1), "Sign"),
         (lambda: TopK(0.1) + Sign(), "vector"),

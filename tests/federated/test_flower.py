@@ -321,9 +321,9 @@ def test_what_is_missing_is_said(missing: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_mistakes_are_said() -> None:
-    with pytest.raises(FederatedError, match="at least one worker, got 0"):
+    with pytest.raises(FederatedError, match=r"workers of the engine must be .* got 0"):
         Flower(workers=0)
-    with pytest.raises(FederatedError, match="timeout must be above 0 s, got 0"):
+    with pytest.raises(FederatedError, match=r"timeout of a round, .* got 0"):
         Flower(timeout=0)
     elsewhere: Any = SimpleNamespace(net=SimpleNamespace(device=torch.device("cuda")))
     with pytest.raises(FederatedError, match="the model is on cuda"):

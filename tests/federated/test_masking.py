@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -181,6 +182,8 @@ def test_a_round_with_too_few_is_given_up() -> None:
     assert row.answered == 0
     assert "too few answered to take the masks out" in row.failed.values()
     assert torch.equal(run.server["model"], before)
+    assert math.isnan(row.loss)
+    assert math.isnan(row.drift)
 
 
 @pytest.mark.parametrize(
@@ -207,9 +210,12 @@ def test_the_identity_may_be_masked() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Masking(bits=4), "8 to 32"),
+        (lambda: Masking(bits=4), "8 or more; got 4"),
+        (lambda: Masking(bits=40), "8 to 32"),
+        (lambda: Masking(bits="16"), "whole number"),
         (lambda: Masking(clip=-1.0), "above 0"),
-        (lambda: Masking(threshold=0.0), "share above 0"),
+        (lambda: Masking(clip="1"), "largest entry"),  # type: ignore[arg-type]
+        (lambda: Masking(threshold=0.0), "above 0 and at most 1"),
         (lambda: Masking(bits=8).levels(200), "use more bits"),
         (lambda: SecureSum(Masking(), [1], 5, seed=0, round=0), "nobody to agree"),
         (lambda: sharing.share(5, [0, 1], 3, np.random.default_rng(0)), "cannot be needed"),

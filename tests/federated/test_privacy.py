@@ -298,8 +298,11 @@ def test_a_strategy_that_sends_more_than_it_said_is_caught() -> None:
         (lambda: Privacy(clip=1.0, noise=-1.0), "multiple of clip"),
         (lambda: Privacy(clip=1.0, noise=1.0, delta=1.0), "probability"),
         (lambda: Privacy(clip=1.0, noise=1.0, accountant="gdp"), "'rdp' and 'prv'"),
-        (lambda: epsilon(1.0, 5, 0.0, 1e-5), "share in"),
+        (lambda: epsilon(1.0, 5, 0.0, 1e-5), "share of the devices must be"),
         (lambda: epsilon(0.1, 5, 0.1, 1e-5, "prv"), "takes minutes"),
+        (lambda: Privacy(clip="1", noise=1.0), "largest norm"),  # type: ignore[arg-type]
+        (lambda: epsilon(1.0, 5.5, 0.1, 1e-5), "rounds must be"),  # type: ignore[arg-type]
+        (lambda: noise_for("8", 5, 0.1, 1e-5), "ε must be"),  # type: ignore[arg-type]
         (lambda: noise_for(0.0, 5, 0.1, 1e-5), "above 0"),
         (lambda: Privacy(clip=1.0, noise=1.0).delta_for(1), "nobody to hide"),
     ],

@@ -35,7 +35,7 @@ def settings(run: Simulation) -> dict[str, str]:
     for value in (net.start, *state.values()):
         first.update(value.cpu().numpy().tobytes())
     return {
-        "model": f"{net.module} {shapes} {net.loss_of_each.__qualname__} {first.hexdigest()}",
+        "model": f"{net.module} {shapes} {_name(net.loss_of_each)} {first.hexdigest()}",
         "federation": f"{run.federation.name} {_federation(run)}",
         "strategy": repr(run.strategy),
         "local": repr(run.local),
@@ -50,6 +50,11 @@ def settings(run: Simulation) -> dict[str, str]:
         "deployment": "none" if run.deployment is None else run.deployment.words(),
         "device": run.setting.net.device.type,
     }
+
+
+def _name(loss: object) -> str:
+    # functions have a name, modules (`torch.nn.CrossEntropyLoss`) say what they are
+    return getattr(loss, "__qualname__", None) or repr(loss)
 
 
 def _federation(run: Simulation) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinykit.data.federation import Federation
+from tinykit.federated.checks import real
 from tinykit.federated.errors import FederatedError
 from tinykit.federated.local import Local
 from tinykit.federated.system import Fleet, RoundCost
@@ -31,6 +32,13 @@ class Deployment:
     deadline_s: float | None = None
     always_on: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.fleet, Fleet):
+            raise FederatedError(f"a deployment needs a Fleet, got {self.fleet!r:.80}")
+        for name in ("cutoff_s", "deadline_s"):
+            if (value := getattr(self, name)) is not None:
+                real(f"{name} of a deployment (None: no limit)", value, least=0)
+
     def check(self, federation: Federation) -> Deployment:
         """Itself, if it fits `federation`.
 
@@ -49,10 +57,16 @@ class Deployment:
     def words(self) -> str:
         """What the course of a simulation depends on, for checkpoints."""
         fleet = self.fleet
-        speeds = hashlib.sha256(fleet.seconds_per_example.tobytes()).hexdigest()[:16]
-        links = [link.name for link in fleet.links]
-        kinds = [kind.name for kind in fleet.classes]
-        return f"{kinds} on {links}, {speeds}, {self.cutoff_s}, {self.deadline_s}, {self.always_on}"
+        # by number: two catalogues may say different things of the same name
+        depends = [*fleet.classes, *fleet.links, self.cutoff_s, self.deadline_s, self.always_on]
+        digest = hashlib.sha256(repr(depends).encode())
+        digest.update(fleet.kind.tobytes() + fleet.seconds_per_example.tobytes())
+        kinds = ", ".join(
+            f"{kind.name} ({link.name})"
+            for kind, link in zip(fleet.classes, fleet.links, strict=True)
+        )
+        limits = f"cutoff_s={self.cutoff_s}, deadline_s={self.deadline_s}"
+        return f"{len(fleet)} devices, {kinds}; {limits}; {digest.hexdigest()[:16]}"
 
     def online(self, round: int, seed: int) -> np.ndarray:
         """Which devices can be asked in `round`, bool (devices,)."""
@@ -76,9 +90,15 @@ class Deployment:
         return self.fleet.cost(
             np.asarray(devices, dtype=np.int64),
             np.array([local.steps_for(n) for n in sizes], dtype=np.int64),
-            np.array([max(1, min(n, local.batch)) for n in sizes], dtype=np.int64),
+            np.array([_examples_a_step(n, local.batch) for n in sizes], dtype=np.int64),
             bytes_down,
             bytes_up,
             self.cutoff_s,
             self.deadline_s,
         )
+
+
+def _examples_a_step(examples: int, batch: int) -> int:
+    """The mean minibatch of a pass over so many examples, rounded up; 1 at least."""
+    steps = max(1, -(-examples // batch))
+    return max(1, -(-examples // steps))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinykit.federated.checks import real, whole
 from tinykit.federated.errors import FederatedError
 from tinykit.federated.randomness import Purpose, generator
 from tinykit.federated.secret_sharing import (
@@ -58,14 +59,10 @@ class Masking:
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.bits != int(self.bits) or not 8 <= self.bits <= 32:
+        if whole("bits of masked numbers", self.bits, least=8) > 32:
             raise FederatedError(f"masked numbers have 8 to 32 bits, got {self.bits}")
-        if not 0 < self.clip < float("inf"):
-            raise FederatedError(f"clip is the largest entry of an update, above 0: {self.clip}")
-        if not 0 < self.threshold <= 1:
-            raise FederatedError(
-                f"threshold is a share above 0 and up to 1 of those asked, got {self.threshold}"
-            )
+        real("clip, the largest entry of an update,", self.clip, above=0)
+        real("threshold, a share of those asked,", self.threshold, above=0, most=1)
 
     def needed(self, asked: int) -> int:
         """How many of `asked` devices must answer; at least 2."""

@@ -132,7 +132,8 @@ class Net:
             for slot, end in zip(self._slots, ends, strict=True)
             if slot.name in own
         ]
-        return torch.cat(parts).to(self.device) if parts else torch.zeros(0, dtype=torch.int64)
+        found = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
+        return found.to(self.device)
 
     def logits(
         self, w: Tensor, statistics: Tensor, x: Tensor, training: bool = False

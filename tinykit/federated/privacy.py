@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tinykit.federated.checks import real, whole
 from tinykit.federated.errors import FederatedError
 from tinykit.federated.randomness import Purpose, generator
 from tinykit.graph.errors import MissingToolError
@@ -68,12 +69,10 @@ class Privacy:
     accountant: Accountant = "rdp"
 
     def __post_init__(self) -> None:
-        if not 0 < self.clip < float("inf"):
-            raise FederatedError(f"clip is the largest norm of an update, above 0: {self.clip}")
-        if not 0 <= self.noise < float("inf"):
-            raise FederatedError(f"noise is a multiple of clip, from 0 on, got {self.noise}")
-        if self.delta is not None and not 0 < self.delta < 1:
-            raise FederatedError(f"delta is a probability above 0 and below 1, got {self.delta}")
+        real("clip, the largest norm of an update,", self.clip, above=0)
+        real("noise, a multiple of clip,", self.noise, least=0)
+        if self.delta is not None:
+            real("delta, a probability,", self.delta, above=0, below=1)
         if self.accountant not in ("rdp", "prv"):
             raise FederatedError(f"accountants are 'rdp' and 'prv', got {self.accountant!r}")
         if self.noise:
@@ -137,11 +136,10 @@ def epsilon(
     MissingToolError
         opacus is not installed.
     """
-    if rounds < 0 or not 0 < share <= 1 or not 0 < delta < 1 or not noise >= 0:
-        raise FederatedError(
-            "ε is defined for rounds >= 0, share in (0, 1], delta in (0, 1) and noise >= 0, got "
-            f"{rounds}, {share}, {delta} and {noise}"
-        )
+    whole("rounds", rounds, least=0)
+    real("share of the devices", share, above=0, most=1)
+    real("delta, a probability,", delta, above=0, below=1)
+    real("noise", noise, least=0)
     if rounds == 0:
         return 0.0
     if noise == 0:
@@ -173,15 +171,15 @@ def epsilon(
 def noise_for(
     target: float, rounds: int, share: float, delta: float, accountant: Accountant = "rdp"
 ) -> float:
-    """The least noise (within 0.1 %) whose ε after `rounds` rounds is at most `target`.
+    """The least noise (within 0.1 %, and not below `LEAST_PRV`) whose ε after `rounds` rounds is at
+    most `target`.
 
     Raises
     ------
     FederatedError
         No noise is enough (or nobody could compute how much is).
     """
-    if not target > 0:
-        raise FederatedError(f"ε must be above 0, got {target}")
+    real("ε", target, above=0)
     low, high = LEAST_PRV, 1.0
     while epsilon(high, rounds, share, delta, accountant) > target:
         low, high = high, 2 * high

@@ -72,9 +72,14 @@ def reject_unfit(
             raise FederatedError(f"examples of {what} hold NaN or infinity")
     _reject_model(setting.net, setting.pool, spec)
     for customise in customises:
-        if not isinstance(customise, Customise):
-            raise FederatedError(f"customise must be a Customise, got {customise!r:.80}")
-        customise.reject_unfit(setting.net, spec.num_classes)
+        reject_customise(customise, setting.net, spec)
+
+
+def reject_customise(customise: object, net: Net, spec: DataSpec) -> None:
+    """What is no customisation, or none of `net` for data of `spec`."""
+    if not isinstance(customise, Customise):
+        raise FederatedError(f"customise must be a Customise, got {customise!r:.80}")
+    customise.reject_unfit(net, spec.num_classes)
 
 
 def _reject_model(net: Net, pool: Pool, spec: DataSpec) -> None:
@@ -94,4 +99,23 @@ def _reject_model(net: Net, pool: Pool, spec: DataSpec) -> None:
         raise FederatedError(
             f"the model returns {tuple(logits.shape)} for {len(pool.x[:2])} examples; {spec.name} "
             f"has {spec.num_classes} classes, and a logit is expected for each"
+        )
+    _reject_loss(net, logits, pool.y[:2])
+
+
+def _reject_loss(net: Net, logits: Tensor, y: Tensor) -> None:
+    """A loss that is not one of each example: padded minibatches would be weighted wrongly."""
+    name = getattr(net.loss_of_each, "__name__", type(net.loss_of_each).__name__)
+    try:
+        each: object = net.loss_of_each(logits, y)
+    except Exception as error:  # whatever a loss may raise
+        raise FederatedError(
+            f"the loss {name} does not take logits (N, classes) and labels (N,): "
+            f"{type(error).__name__}: {error}"
+        ) from None
+    if not isinstance(each, Tensor) or each.shape != y.shape:
+        got = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+        raise FederatedError(
+            f"the loss {name} returns {got} for {len(y)} examples, and one for each is needed: "
+            "torch.nn.CrossEntropyLoss(reduction='none'), say"
         )

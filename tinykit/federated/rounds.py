@@ -42,8 +42,8 @@ class Asked:
     cost: RoundCost | None = None
 
 
-def play(run: Simulation, train: Train, last: bool) -> Round:
-    """The next round of `run`, whose state is changed; `last` rounds are always evaluated."""
+def play(run: Simulation, train: Train) -> Round:
+    """The next round of `run`, whose state is changed; not evaluated."""
     number = run.done
     asked = _ask(run, number)
     replies = _train(run, train, number, asked)
@@ -65,6 +65,8 @@ def play(run: Simulation, train: Train, last: bool) -> Round:
         sent = _take_mean(run, number, asked, sent, refused)
     elif sent is not None:
         _take(run, sent)
+    if sent is None:  # the round was given up
+        loss = drift = float("nan")
     keys_down, keys_up = run.uplink.key_bytes(len(asked.devices), sending)
     cost = asked.cost
     return Round(
@@ -79,7 +81,6 @@ def play(run: Simulation, train: Train, last: bool) -> Round:
         seconds=None if cost is None else cost.round_seconds,
         joules=None if cost is None else cost.total_joules,
         epsilon=run.uplink.epsilon(number + 1),
-        **run.evaluation(number, last),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tinykit.federated.masking import Masking
 from tinykit.federated.net import Loss, Net, cross_entropy
 from tinykit.federated.privacy import Privacy
 from tinykit.federated.reject import (
+    reject_customise,
     reject_other_types,
     reject_unfit,
     torch_device,
@@ -65,7 +67,8 @@ class Simulation:
     personalise : how a device customises the model before it is evaluated; None: the strategy's
         way. `MAML(steps=5)` with FedAvg is fine-tuned FedAvg
     deployment : the fleet it runs on; None: devices take no time and are always there
-    faults : devices that fail on purpose. Those that drop out cost nothing
+    faults : devices that fail on purpose. Those that drop out are sent the model, and cost no time
+        and no energy
     guard : which replies the server takes
     compression : what devices send instead of their update, e.g. `TopK(0.01) + KBit(4)`
     privacy : DP-FedAvg; the cohort is then sampled by Poisson, and replies count alike
@@ -121,12 +124,19 @@ class Simulation:
             deployment=(deployment, Deployment),
             faults=(faults, Faults),
             guard=(guard, Guard),
+            compression=(compression, Compression),
+            privacy=(privacy, Privacy),
+            masking=(masking, Masking),
         )
         if on_error not in ("raise", "drop"):
             raise FederatedError(f"on_error is 'raise' or 'drop', got {on_error!r}")
         whole("evaluate_every", evaluate_every, least=1)
         if evaluate_devices is not None:
             whole("evaluate_devices (None: all)", evaluate_devices, least=0)
+        if evaluate_devices != 0 and not any(len(part) for part in federation.test):
+            raise FederatedError(
+                f"evaluate_devices: {federation.name} has no test parts; make it with test=0.2, say"
+            )
         if not federation.sizes.any():
             raise FederatedError(f"{federation.name}: no device holds an example to learn from")
         self.federation = federation
@@ -190,7 +200,10 @@ class Simulation:
         ----------
         until : stop as soon as the shared model has this accuracy on `test`
         checkpoint : a file to go on from if it is there, and to save to; a run that was killed and
-            is started again with the same arguments ends with the same bits
+            is started again with the same arguments ends with the same bits. One of other settings
+            is refused; what is only looked at (`test`, `personalise`, `evaluate_devices`) may
+            differ, and rounds that are done keep the numbers that they have. What a client function
+            says is not compared: after a change to it, take another file
         checkpoint_every : rounds between two savings
         on_round : called after each round
         progress : True or False; None shows a bar on terminals and in notebooks
@@ -237,8 +250,11 @@ class Simulation:
         return until is not None and accuracy is not None and accuracy >= until
 
     def _round(self, train: Train, last: bool) -> Round:
-        row = play(self, train, last)
-        self.history.rounds.append(row)
+        # noted before it is evaluated, which takes a while: whoever interrupts that and goes on
+        # does not play the round again on the model that it made
+        self.history.rounds.append(play(self, train))
+        row = replace(self.history[-1], **self.evaluation(self.done - 1, last))
+        self.history.rounds[-1] = row
         return row
 
     @property
@@ -306,6 +322,8 @@ class Simulation:
             devices = [d for d in range(len(test)) if len(test[d])]
         if empty := [d for d in devices if 0 <= d < len(test) and not len(test[d])]:
             raise FederatedError(f"devices {empty} hold no examples to be tested with")
+        if personalise is not None:
+            reject_customise(personalise, self.setting.net, self.federation.spec)
         models = [self._personal(d) for d in devices]
         accuracies = device_accuracies(
             self.setting.net,

@@ -163,16 +163,36 @@ def test_holding_out_changes_nothing_else() -> None:
         ({"devices": 2000}, "1,257 examples cannot be divided over 2,000 devices"),
         ({"devices": 2000, "samples": 1}, r"at most devices=1257"),
         ({}, "needs to know how many devices"),
-        ({"devices": 0}, "at least 1"),
-        ({"devices": 5, "samples": 0}, "at least 1"),
-        ({"devices": 5, "test": 1.0}, "less than 1"),
-        ({"devices": 5, "test": float("nan")}, "less than 1"),
+        ({"devices": 0}, "devices must be a whole number, 1 or more; got 0"),
+        ({"devices": 5.5}, "devices must be"),
+        ({"devices": "5"}, "devices must be"),
+        ({"devices": 5, "samples": 2.5}, "samples of a device"),
+        ({"devices": 5, "seed": 1.5}, "seed must be"),
+        ({"devices": 5, "samples": 0}, "1 or more; got 0"),
+        ({"devices": 5, "test": 1.0}, "below 1; got 1.0"),
+        ({"devices": 5, "test": float("nan")}, "below 1; got nan"),
         ({"devices": 5, "seed": -1}, "0 or more"),
     ],
 )
 def test_what_cannot_be_asked(asked: dict[str, float], why: str) -> None:
     with pytest.raises(DataError, match=why):
         partition(tk.data.load("digits"), IID(), **asked)  # type: ignore[arg-type]
+
+
+def test_what_is_no_dataset_or_no_partition() -> None:
+    data = tk.data.load("digits")
+    for how in ("dirichlet", Dirichlet, 0.1):
+        with pytest.raises(DataError, match=r"Dirichlet\(0\.1\) say"):
+            partition(data, how, devices=5)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"load\('digits'\) say.*got 'digits'"):
+        partition("digits", IID(), devices=5)  # type: ignore[arg-type]
+    for around in (
+        PermutedLabels,
+        lambda over: Shift("noise", over),
+        lambda over: LogNormal(1.0, over),
+    ):
+        with pytest.raises(DataError, match="over is another partition"):
+            around(0.1)  # type: ignore[arg-type]
 
 
 def test_a_split_needs_a_user_for_each_example() -> None:

@@ -301,14 +301,17 @@ def test_what_has_its_own_sizes_gets_no_others() -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: Dirichlet(0.0), "positive alpha"),
-        (lambda: Dirichlet(float("nan")), "positive alpha"),
-        (lambda: DirichletByClass(-1.0), "positive alpha"),
-        (lambda: DirichletByClass(1.0, minimum=-1), "fewer than 0"),
-        (lambda: Shards(0), "at least 1"),
-        (lambda: LogNormal(-1.0), "0 .equal sizes. or more"),
+        (lambda: Dirichlet(0.0), "alpha .* above 0; got 0.0"),
+        (lambda: Dirichlet("0.1"), "alpha .* got '0.1'"),
+        (lambda: Dirichlet(float("nan")), "alpha .* got nan"),
+        (lambda: DirichletByClass(-1.0), "alpha .* got -1.0"),
+        (lambda: DirichletByClass(1.0, minimum=-1), "0 or more; got -1"),
+        (lambda: Shards(0), "1 or more; got 0"),
+        (lambda: LogNormal(-1.0), "0: equal sizes.* got -1.0"),
         (lambda: FewClasses((5, 3)), "least, most"),
-        (lambda: FewClasses((0, 3)), "at least 1"),
+        (lambda: FewClasses((0, 3)), "1 or more; got 0"),
+        (lambda: FewClasses(3), "least, most.*got 3"),
+        (lambda: FewClasses((1.5, 3)), "whole number"),
     ],
 )
 def test_parameters_out_of_range(make: object, why: str) -> None:

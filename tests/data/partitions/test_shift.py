@@ -99,9 +99,9 @@ def test_shifts_pile_up() -> None:
     ("make", "why"),
     [
         (lambda: Shift("smell"), "no shift 'smell'; there are: rotation"),
-        (lambda: Shift(groups=1), "at least 2"),
+        (lambda: Shift(groups=1), "2 or more; got 1"),
         (lambda: Shift(groups=5), "4 steps"),
-        (lambda: Shift(strength=-1), "positive"),
+        (lambda: Shift(strength=-1), "strength .* above 0"),
         (lambda: partition(motion(), Shift(), devices=4), "square pictures"),
         (lambda: partition(tk.data.load("digits"), Shift("mounting"), devices=4), "in threes"),
         (

@@ -203,7 +203,9 @@ FLEET = Fleet(["pixel-4", "nexus-6"], WORK)
         ({"batch": 0}, "batch: expected whole numbers, 1 or more"),
         ({"bytes_down": -1}, "bytes_down"),
         ({"bytes_up": float("nan")}, "bytes_up"),
+        ({"bytes_up": "many"}, "bytes_up: expected finite numbers"),
         ({"cutoff_s": -1.0}, "cutoff_s"),
+        ({"cutoff_s": "2"}, "cutoff_s must be a number"),
         ({"cutoff_s": float("nan")}, "cutoff_s"),
         ({"deadline_s": float("inf")}, "deadline_s"),
         ({"devices": [2]}, "no device 2: the fleet has devices 0 to 1"),
@@ -223,10 +225,17 @@ def test_a_round_that_cannot_be(asked: dict, words: str) -> None:
 def test_a_fleet_that_cannot_be() -> None:
     with pytest.raises(FleetError, match=r"add up to 0\.9"):
         Fleet.mix({"pixel-4": 0.5, "nexus-6": 0.4}, 10, WORK)
-    with pytest.raises(FleetError, match=r"share of 'nexus-6' is -0\.5"):
-        Fleet.mix({"pixel-4": 1.5, "nexus-6": -0.5}, 10, WORK)
-    with pytest.raises(FleetError, match="devices: expected a whole number"):
-        Fleet.mix({"pixel-4": 1}, -1, WORK)
+    with pytest.raises(FleetError, match=r"share of 'nexus-6' .*got -0\.5"):
+        Fleet.mix({"pixel-4": 1, "nexus-6": -0.5}, 10, WORK)
+    with pytest.raises(FleetError, match=r"share of 'pixel-4' .*got 'half'"):
+        Fleet.mix({"pixel-4": "half"}, 10, WORK)  # type: ignore[dict-item]
+    with pytest.raises(FleetError, match="a share for each class"):
+        Fleet.mix(["pixel-4"], 10, WORK)  # type: ignore[arg-type]
+    for devices in (-1, 2.5, "five"):
+        with pytest.raises(FleetError, match="devices of a fleet must be a whole number"):
+            Fleet.mix({"pixel-4": 1}, devices, WORK)  # type: ignore[arg-type]
+    with pytest.raises(FleetError, match=r"Work\.from_macs.*got 4800"):
+        Fleet.mix({"pixel-4": 1}, 10, 4800)  # type: ignore[arg-type]
     with pytest.raises(FleetError, match="spread"):
         Fleet.mix({"pixel-4": 1}, 1, WORK, spread=-1)
     with pytest.raises(FleetError, match="'galaxy-tab-s6' has no 'lte'; it has wifi"):
@@ -245,6 +254,12 @@ def test_work_that_cannot_be() -> None:
     for bad in (0, -1, float("nan"), "many"):
         with pytest.raises(FleetError, match="MACs of a forward pass"):
             Work.from_macs(bad)
+    with pytest.raises(FleetError, match="MACs of a forward pass"):
+        Work(macs=-5.0)
+    with pytest.raises(FleetError, match=r"Work\.from_macs.* or measured"):
+        Work()
+    with pytest.raises(FleetError, match="examples/s of pixel-4"):
+        Work.from_rates({"pixel-4": 0}, "a bench")
     with pytest.raises(FleetError, match="source"):
         Work.from_rates({"pixel-4": 3}, "")
     with pytest.raises(FleetError, match="no rate was measured on 'nexus-6'"):

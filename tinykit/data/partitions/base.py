@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 
+from tinykit.data.errors import DataError
 from tinykit.data.types import DataSpec, Split
 
 #: in a list of holders: the example is on no device
@@ -130,6 +131,11 @@ class Partition(ABC):
     def count(self, pool: Split) -> int | None:
         """How many devices the data itself has, or None where that is for the caller to say."""
         return None
+
+
+def checked_over(over: object) -> None:
+    if not isinstance(over, Partition):
+        raise DataError(f"over is another partition, IID() say, got {over!r:.80}")
 
 
 def apportion(weights: np.ndarray, total: int) -> np.ndarray:

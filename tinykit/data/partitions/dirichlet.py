@@ -6,16 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinykit.data.errors import DataError
+from tinykit.data.checks import real
 from tinykit.data.partitions.base import Ask, Partition
 
 
 def checked_alpha(alpha: float) -> None:
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise DataError(
-            f"a Dirichlet distribution needs a positive alpha, got {alpha}; 0.1 is skewed, "
-            "100 is nearly IID"
-        )
+    real("alpha of a Dirichlet distribution (0.1 is skewed, 100 nearly IID)", alpha, above=0)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinykit.data.checks import whole
 from tinykit.data.errors import DataError
 from tinykit.data.partitions.base import Ask, Partition
 from tinykit.data.partitions.dirichlet import checked_alpha
@@ -39,8 +40,7 @@ class DirichletByClass(Partition):
 
     def __post_init__(self) -> None:
         checked_alpha(self.alpha)
-        if self.minimum < 0:
-            raise DataError(f"minimum is {self.minimum}; a device cannot hold fewer than 0")
+        whole("minimum of examples on a device", self.minimum, least=0)
 
     def divide(self, ask: Ask) -> np.ndarray:
         if self.minimum * ask.devices > ask.total:

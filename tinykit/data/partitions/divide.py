@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinykit.data.checks import real, whole
 from tinykit.data.errors import DataError
 from tinykit.data.federation import Federation
 from tinykit.data.partitions.base import NOBODY, Ask, Partition, View
@@ -45,13 +46,18 @@ def partition(
         There are too few examples, the partition cannot be made of them, or it leaves devices
         empty and that is not allowed.
     """
+    if not isinstance(data, Dataset | Split):
+        raise DataError(
+            f"what is divided is a dataset, tinykit.data.load('digits') say, or a split of "
+            f"one; got {data!r:.80}"
+        )
+    if not isinstance(how, Partition):
+        raise DataError(f"how to divide is a partition, Dirichlet(0.1) say, got {how!r:.80}")
+    real("test, the share that is held out,", test, least=0, below=1)
+    whole("seed", seed, least=0)
     pool = data.train if isinstance(data, Dataset) else data
     spec = data.spec if isinstance(data, Dataset) else spec or _spec(data)
     ask = Ask(pool.y, pool.users, spec.num_classes, *_sizes(pool, how, devices, samples), seed)
-    if not 0 <= test < 1:
-        raise DataError(f"test={test}: give the share that is held out, from 0 to less than 1")
-    if seed < 0:
-        raise DataError(f"seed={seed}: seeds are 0 or more")
     holder = how.divide(ask)
     empty = np.flatnonzero(np.bincount(holder[holder != NOBODY], minlength=ask.devices) == 0)
     if len(empty) and not allow_empty:
@@ -88,8 +94,9 @@ def _sizes(
     devices = how.count(pool) if devices is None else devices
     if devices is None:
         raise DataError(f"{how} needs to know how many devices there are: devices=10")
-    if devices < 1 or (samples is not None and samples < 1):
-        raise DataError(f"{devices} devices with {samples} samples; both need to be at least 1")
+    whole("devices", devices, least=1)
+    if samples is not None:
+        whole("samples of a device (None: all)", samples, least=1)
     there = len(pool)
     if samples is None:
         if devices > there:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinykit.data.checks import whole
 from tinykit.data.errors import DataError
 from tinykit.data.partitions.base import Ask, Partition, apportion
 
@@ -31,9 +32,11 @@ class FewClasses(Partition):
     classes: tuple[int, int] = (3, 5)
 
     def __post_init__(self) -> None:
-        low, high = self.classes
-        if not 1 <= low <= high:
-            raise DataError(f"classes={self.classes}: say (least, most), at least 1")
+        if not isinstance(self.classes, tuple) or len(self.classes) != 2:
+            raise DataError(f"classes of a device are (least, most), got {self.classes!r}")
+        low, high = (whole("classes of a device", n, least=1) for n in self.classes)
+        if low > high:
+            raise DataError(f"classes of a device are (least, most), got {self.classes!r}")
 
     def divide(self, ask: Ask) -> np.ndarray:
         rng = ask.rng("FewClasses")

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tinykit.data.checks import real
 from tinykit.data.errors import DataError
-from tinykit.data.partitions.base import Ask, Partition, View, apportion
+from tinykit.data.partitions.base import Ask, Partition, View, apportion, checked_over
 from tinykit.data.partitions.dirichlet_by_class import DirichletByClass
 from tinykit.data.partitions.iid import IID
 from tinykit.data.partitions.users import Users
@@ -31,8 +32,8 @@ class LogNormal(Partition):
     over: Partition = field(default_factory=IID)
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.sigma) and self.sigma >= 0):
-            raise DataError(f"sigma is {self.sigma}; it must be 0 (equal sizes) or more")
+        real("sigma of LogNormal (0: equal sizes)", self.sigma, least=0)
+        checked_over(self.over)
         inner: Partition | None = self.over
         while inner is not None:
             if isinstance(inner, DirichletByClass | Users | LogNormal):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tinykit.data.errors import DataError
-from tinykit.data.partitions.base import NOBODY, Ask, Partition, View
+from tinykit.data.partitions.base import NOBODY, Ask, Partition, View, checked_over
 from tinykit.data.partitions.few_classes import FewClasses
 from tinykit.data.types import Split
 
@@ -26,6 +26,9 @@ class PermutedLabels(Partition):
     """
 
     over: Partition = field(default_factory=FewClasses)
+
+    def __post_init__(self) -> None:
+        checked_over(self.over)
 
     def divide(self, ask: Ask) -> np.ndarray:
         return self.over.divide(ask)

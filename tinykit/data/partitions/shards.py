@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinykit.data.errors import DataError
+from tinykit.data.checks import whole
 from tinykit.data.partitions.base import NOBODY, Ask, Partition
 from tinykit.data.types import stratified
 
@@ -26,8 +26,7 @@ class Shards(Partition):
     per_device: int = 2
 
     def __post_init__(self) -> None:
-        if self.per_device < 1:
-            raise DataError(f"{self.per_device} shards a device; it needs at least 1")
+        whole("shards a device", self.per_device, least=1)
 
     def divide(self, ask: Ask) -> np.ndarray:
         rng = ask.rng("Shards")

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tinykit.data.checks import real, whole
 from tinykit.data.errors import DataError
-from tinykit.data.partitions.base import NOBODY, Ask, Partition, View
+from tinykit.data.partitions.base import NOBODY, Ask, Partition, View, checked_over
 from tinykit.data.partitions.iid import IID
 from tinykit.data.partitions.shifts import SHIFTS
 from tinykit.data.types import Split
@@ -19,8 +20,7 @@ class Shift(Partition):
 
     Device i belongs to group i mod `groups`. The first group sees the data as it is, the last with
     the full strength, the others evenly between; by rotation each is one step further than the one
-    before it. Where the data lies in [0, 1], what devices see is
-    clipped to that.
+    before it. Where the data lies in [0, 1], what devices see is clipped to that.
 
     Parameters
     ----------
@@ -40,13 +40,14 @@ class Shift(Partition):
     def __post_init__(self) -> None:
         if self.kind not in SHIFTS:
             raise DataError(f"no shift {self.kind!r}; there are: {', '.join(SHIFTS)}")
-        if self.groups is not None and self.groups < 2:
-            raise DataError(f"groups={self.groups}; a shift needs at least 2 groups to differ")
+        checked_over(self.over)
+        if self.groups is not None:
+            whole("groups of a shift (fewer would not differ)", self.groups, least=2)
         steps = SHIFTS[self.kind].steps
         if steps and self.groups and self.groups > steps:
             raise DataError(f"{self.kind} has {steps} steps, no {self.groups} groups")
-        if self.strength is not None and not 0 < self.strength < np.inf:
-            raise DataError(f"strength={self.strength}; it must be positive")
+        if self.strength is not None:
+            real("strength of a shift", self.strength, above=0)
 
     def divide(self, ask: Ask) -> np.ndarray:
         return self.over.divide(ask)

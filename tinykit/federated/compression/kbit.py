@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tinykit.federated.checks import whole
 from tinykit.federated.compression.base import Compression, Parts, of_tensors, spread, uniform
 from tinykit.federated.compression.packing import Field
 from tinykit.federated.errors import FederatedError
@@ -43,7 +44,7 @@ class KBit(Compression):
     error_feedback: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.bits != int(self.bits) or not 1 <= self.bits <= 8:
+        if whole("bits of KBit", self.bits, least=1) > 8:
             raise FederatedError(f"KBit takes 1 to 8 bits an entry, got {self.bits}")
         if self.scale not in ("tensor", "vector"):
             raise FederatedError(f"scale is 'tensor' or 'vector', got {self.scale!r}")

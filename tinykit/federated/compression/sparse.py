@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tinykit.federated.checks import real
 from tinykit.federated.compression.base import Compression, Parts
 from tinykit.federated.compression.kbit import KBit
 from tinykit.federated.compression.packing import Field
@@ -34,11 +35,7 @@ class Sparse(Compression):
     share: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise FederatedError(
-                f"{type(self).__name__} sends a share of the entries above 0 and up to 1, got "
-                f"{self.share}"
-            )
+        real(f"share of the entries of {type(self).__name__}", self.share, above=0, most=1)
 
     def many(self, sizes: Sequence[int]) -> int:
         """k, for vectors of these tensors."""

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from tinykit.federated.checks import real, whole
 from tinykit.federated.engines.engine import (
     Broadcast,
     Engine,
@@ -69,10 +70,9 @@ class Flower(Engine):
     def __init__(
         self, workers: int | None = None, address: str | None = None, timeout: float = 600.0
     ) -> None:
-        if workers is not None and workers < 1:
-            raise FederatedError(f"an engine needs at least one worker, got {workers}")
-        if not timeout > 0:
-            raise FederatedError(f"a round needs time: timeout must be above 0 s, got {timeout}")
+        if workers is not None:
+            whole("workers of the engine", workers, least=1)
+        real("timeout of a round, in seconds,", timeout, above=0)
         self.workers, self.address, self.timeout = workers, address, timeout
         self._keep = False
         self._running: Runtime | None = None

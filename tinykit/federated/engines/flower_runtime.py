@@ -21,6 +21,7 @@ from typing import Any
 
 from tinykit.federated.engines.engine import Broadcast, Outcome, Setting, Work
 from tinykit.federated.engines.flower import without
+from tinykit.federated.engines.sequential import cores
 from tinykit.federated.errors import FederatedError
 
 # Flower imports TensorFlow where it is installed
@@ -246,7 +247,7 @@ def _start_ray(workers: int | None, address: str | None) -> None:
     if address:
         where["runtime_env"] = {"env_vars": {"PYTHONPATH": path}}
     else:
-        where["num_cpus"] = workers or len(os.sched_getaffinity(0))
+        where["num_cpus"] = workers or cores()
     try:
         os.environ["PYTHONPATH"] = path
         with _without_warnings():

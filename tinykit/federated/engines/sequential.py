@@ -57,7 +57,7 @@ class Sequential(Engine):
             return 1  # torch's random state is one for all threads
         if self.workers is not None:
             return self.workers
-        return len(os.sched_getaffinity(0)) if net.convolves else 1
+        return cores() if net.convolves else 1
 
     def _copies(self, net: Net, count: int) -> list[Net]:
         if not self._nets or self._nets[0] is not net or len(self._nets) < count:
@@ -81,3 +81,10 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def cores() -> int:
+    """How many this process may use; where the system does not say (macOS), how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

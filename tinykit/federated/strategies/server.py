@@ -41,7 +41,8 @@ class FedAvgM(Strategy):
 @dataclass(frozen=True, kw_only=True)
 class FedAdam(Strategy):
     """FedAvg with Adam on the server, without bias correction (Reddi et al., "Adaptive federated
-    optimization", ICLR 2021, algorithm 2).
+    optimization", ICLR 2021, algorithm 2; both moments start at 0, as in Flower, where the paper
+    has the second start at τ² or more).
 
     Parameters
     ----------

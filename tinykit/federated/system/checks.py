@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinykit.data import checks
 from tinykit.federated.system.errors import FleetError
 
-
-def whole(value: Any, what: str) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 0:
-        raise FleetError(f"{what}: expected a whole number, 0 or more; got {value!r}")
-    return int(value)
-
-
-def at_least(least: float, value: float, what: str) -> None:
-    if not (isfinite(value) and value >= least):
-        raise FleetError(f"{what}: expected a finite number, {least:g} or more; got {value!r}")
+whole = partial(checks.whole, error=FleetError)
+real = partial(checks.real, error=FleetError)
 
 
 def counts(value: ArrayLike, what: str, least: int) -> NDArray[np.int64]:
@@ -30,20 +23,14 @@ def counts(value: ArrayLike, what: str, least: int) -> NDArray[np.int64]:
 
 
 def amounts(value: ArrayLike, what: str) -> NDArray[np.float64]:
-    amount = np.asarray(value, np.float64)
-    if amount.size and not np.all(np.isfinite(amount) & (amount >= 0)):
+    try:
+        amount = np.asarray(value, np.float64)
+        fine = bool(np.all(np.isfinite(amount) & (amount >= 0)))
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
         raise FleetError(f"{what}: expected finite numbers, 0 or more; got {value!r}")
     return amount
-
-
-def positive(value: Any, what: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise FleetError(f"{what}: expected a number, got {value!r}") from None
-    if not isfinite(number) or number <= 0:
-        raise FleetError(f"{what}: expected a positive number, got {value!r}")
-    return number
 
 
 def one_each(values: NDArray[Any], devices: int, what: str) -> NDArray[Any]:

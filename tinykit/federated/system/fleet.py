@@ -12,13 +12,13 @@ of power times time over the phases, waiting included.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isclose, isfinite
+from math import isclose
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinykit.federated.system.catalogue import Catalogue, DeviceClass, Link, catalogue
-from tinykit.federated.system.checks import amounts, at_least, counts, one_each, whole
+from tinykit.federated.system.checks import amounts, counts, one_each, real, whole
 from tinykit.federated.system.cost import PHASES, RoundCost
 from tinykit.federated.system.errors import FleetError
 from tinykit.federated.system.provenance import labels_of
@@ -55,6 +55,8 @@ class Fleet:
         speed: ArrayLike | None = None,
         catalog: Catalogue | None = None,
     ) -> None:
+        if not isinstance(work, Work):
+            raise FleetError(f"work is Work.from_macs(...) or Work.from_rates(...); got {work!r}")
         book = catalogue() if catalog is None else catalog
         short = {name: book.device(name).name for name in dict.fromkeys(kinds)}
         self.work = work
@@ -110,16 +112,15 @@ class Fleet:
         spread : standard deviation of the logarithm of each device's speed about its class's, for
             wear, heat and other load; an assumption of whoever sets it, 0 by default
         """
-        count = whole(devices, "devices")
-        bad = [n for n, s in shares.items() if not (isfinite(s) and s >= 0)]
-        if bad or not isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
-            what = f"the share of {bad[0]!r} is {shares[bad[0]]!r}" if bad else (
-                f"they add up to {sum(shares.values()):g}"
-            )  # fmt: skip
-            raise FleetError(f"shares of a fleet are from 0 to 1 and add up to 1; {what}")
-        if not (isfinite(spread) and spread >= 0):
-            raise FleetError(f"spread is a standard deviation, 0 or more; got {spread!r}")
-        rng = np.random.default_rng(seed)
+        count = whole("devices of a fleet", devices, least=0)
+        if not isinstance(shares, Mapping):
+            raise FleetError(f"a mix is a share for each class, {{'pixel-4': 1.0}}; got {shares!r}")
+        for name, share in shares.items():
+            real(f"the share of {name!r} in a fleet", share, least=0, most=1)
+        if not isclose(total := sum(shares.values()), 1.0, abs_tol=1e-6):
+            raise FleetError(f"shares of a fleet add up to 1; these add up to {total:g}")
+        real("spread, a standard deviation,", spread, least=0)
+        rng = np.random.default_rng(whole("seed", seed, least=0))
         exact = np.array(list(shares.values())) * count
         of_each = np.floor(exact + 1e-9).astype(np.int64)
         order = np.argsort(-(exact - of_each), kind="stable")
@@ -139,7 +140,7 @@ class Fleet:
 
     def fits(self, need_bytes: float) -> NDArray[np.bool_]:
         """Which devices have `need_bytes` of memory; (devices,)."""
-        at_least(0, need_bytes, "need_bytes")
+        real("need_bytes", need_bytes, least=0)
         return self._each("memory_bytes") >= need_bytes
 
     def available(self, round: int, seed: int, hour: float | None = None) -> NDArray[np.bool_]:
@@ -154,8 +155,7 @@ class Fleet:
         """
         share = self._each("available")
         if hour is not None:
-            if not 0 <= hour <= 24:
-                raise FleetError(f"hour is of the day, 0 to 24; got {hour!r}")
+            real("hour of the day", hour, least=0, most=24)
             at = int(hour) % 24
             hours = [c.by_hour[at] if c.by_hour else c.available.value for c in self.classes]
             share = np.array(hours, np.float64)[self.kind]
@@ -194,7 +194,7 @@ class Fleet:
         asked = one_each(counts(steps, "steps", 0), len(who), "steps")
         if cutoff_s is None:
             return asked.copy()
-        at_least(0, cutoff_s, "cutoff_s")
+        real("cutoff_s", cutoff_s, least=0)
         step = self.step_seconds(devices, batch)
         can = np.minimum(np.floor(cutoff_s / step) + 1, asked).astype(np.int64)
         for _ in range(2):  # the quotient may have been rounded to either side of a whole number
@@ -232,7 +232,7 @@ class Fleet:
         asked = one_each(counts(steps, "steps", 0), len(who), "steps").copy()
         done = self.steps_within(who, asked, batch, cutoff_s)
         if deadline_s is not None:
-            at_least(0, deadline_s, "deadline_s")
+            real("deadline_s", deadline_s, least=0)
         receives = one_each(amounts(bytes_down, "bytes_down"), len(who), "bytes_down")
         sends = one_each(amounts(bytes_up, "bytes_up"), len(who), "bytes_up")
         spent = [

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from tinykit.federated.system.catalogue import DeviceClass
-from tinykit.federated.system.checks import positive
+from tinykit.federated.system.checks import real
 from tinykit.federated.system.errors import FleetError
 
 #: Forward passes that one training step of an example costs. The backward pass multiplies twice
@@ -40,6 +40,17 @@ class Work:
     rates: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
 
+    def __post_init__(self) -> None:
+        if self.macs is not None:
+            real("MACs of a forward pass", self.macs, above=0)
+        for name, rate in self.rates.items():
+            real(f"examples/s of {name}", rate, above=0)
+        if self.macs is None and not self.rates:
+            raise FleetError(
+                "work is so many MACs of a forward pass, Work.from_macs(4_800), or measured "
+                "examples a second of each class, Work.from_rates(rates, source)"
+            )
+
     @classmethod
     def from_macs(cls, macs: Any) -> Work:
         """From forward multiply-accumulates an example, or anything that has them as ``macs``.
@@ -49,16 +60,14 @@ class Work:
         count = getattr(macs, "macs", macs)
         if count is None:
             raise FleetError("that profile has no MACs; give the number of MACs of a forward pass")
-        return cls(macs=positive(count, "MACs of a forward pass"))
+        return cls(macs=count)
 
     @classmethod
     def from_rates(cls, rates: Mapping[str, float], source: str, macs: float | None = None) -> Work:
         """From measured examples a second of each class; `macs` for the classes not measured."""
         if not source:
             raise FleetError("measured rates need a source: who measured them, on which network")
-        checked = {n: positive(r, f"examples/s of {n}") for n, r in rates.items()}
-        forward = None if macs is None else positive(macs, "MACs of a forward pass")
-        return cls(forward, MappingProxyType(checked), source)
+        return cls(macs, MappingProxyType(dict(rates)), source)
 
     def seconds_per_example(self, device: DeviceClass) -> float:
         """Seconds to train on one example, on a device of class `device`."""
