@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 import tinykit as tk
-from tinykit.data import DataSpec, Federation, Split
+from tinykit.data import DataError, DataSpec, Federation, Split
 from tinykit.data.partitions import (
     IID,
     Dirichlet,
@@ -186,3 +186,11 @@ def test_devices_without_anything() -> None:
     assert federation.sizes.min() == 0
     valid(tk.plots.device_classes(federation))
     valid(tk.plots.device_sizes(federation))
+
+
+def test_figures_of_what_is_not_there() -> None:
+    plain = partition(DIGITS, IID(), devices=4)
+    with pytest.raises(DataError, match="use the same labels; see PermutedLabels"):
+        tk.plots.own_labels(plain)
+    with pytest.raises(DataError, match="no groups; see Shift"):
+        tk.plots.own_views(plain)

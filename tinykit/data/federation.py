@@ -62,8 +62,8 @@ class Federation:
                 )
             if len(part) and not (part.min() >= 0 and part.max() < len(self.pool)):
                 raise DataError(
-                    f"{self.name}: device {device % len(self.train)} holds example "
-                    f"{int(part.max())}, the pool has {len(self.pool)}"
+                    f"{self.name}: device {device % len(self.train)} holds examples "
+                    f"{int(part.min())} to {int(part.max())}, the pool has {len(self.pool)}"
                 )
         for device, (own, held_out) in enumerate(zip(self.train, self.test, strict=False)):
             if len(np.intersect1d(own, held_out)):

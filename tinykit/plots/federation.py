@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinykit.data.errors import DataError
 from tinykit.plots.style import OKABE_ITO, figure
 from tinykit.plots.views import own_views
 
@@ -201,8 +202,14 @@ def own_labels(
     Parameters
     ----------
     devices : how many are drawn, from the first
+
+    Raises
+    ------
+    DataError
+        All devices use the same labels.
     """
-    assert federation.label_maps is not None, "all devices use the same labels"
+    if federation.label_maps is None:
+        raise DataError(f"{federation.name}: all devices use the same labels; see PermutedLabels")
     maps = federation.label_maps[:devices]
     seen = federation.counts(federation.holdings()[:devices])
     # by the original classes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinykit.data.errors import DataError
 from tinykit.plots.style import OKABE_ITO, figure
 
 if TYPE_CHECKING:
@@ -38,7 +39,14 @@ def own_views(
     ----------
     groups, classes : how many are drawn at most: groups from the least shift to the greatest,
         classes from the first
+
+    Raises
+    ------
+    DataError
+        The federation does not say which devices belong together.
     """
+    if not federation.groups:
+        raise DataError(f"{federation.name}: devices have no groups; see Shift and Users")
     labels = sorted(dict.fromkeys(federation.groups), key=_amount)
     drawn = labels
     if len(labels) > groups:
