@@ -58,7 +58,7 @@ def test_fingerprints_tell_federations_apart() -> None:
         ({"test": (at(3),)}, "test is given for 1 of 2"),
         ({"groups": ("left",)}, "groups is given for 1 of 2"),
         ({"train": (at(0), np.array([1.0]))}, "device 1 needs a list of int64"),
-        ({"train": (at(0, 6), at(1))}, "holds examples 6 to 6, the pool has 6"),
+        ({"train": (at(0, 6), at(1))}, "holds examples 0 to 6, the pool has 6"),
         ({"train": (at(-1), at(1))}, "device 0 holds"),
         ({"test": (at(1), at(4))}, "device 0 would be tested with"),
         ({"label_maps": np.array([[0, 1, 2]])}, "all 3 labels for each of 2"),
