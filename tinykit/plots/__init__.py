@@ -12,6 +12,7 @@ from tinykit.plots.quantization import (
 )
 from tinykit.plots.style import OKABE_ITO, figure
 from tinykit.plots.sums import Point, by_step, file_parts, size_error
+from tinykit.plots.system_cost import Setting, energy_by_phase, round_timeline, setting_costs
 from tinykit.plots.tradeoff import Candidate, pareto_front, tradeoff
 
 __all__ = [
@@ -20,9 +21,11 @@ __all__ = [
     "Curve",
     "Life",
     "Point",
+    "Setting",
     "accuracy_bars",
     "by_step",
     "channel_ranges",
+    "energy_by_phase",
     "error_curve",
     "figure",
     "file_parts",
@@ -34,7 +37,9 @@ __all__ = [
     "memory_map",
     "pareto_front",
     "plane",
+    "round_timeline",
     "sensitivity_curves",
+    "setting_costs",
     "shares",
     "size_error",
     "tradeoff",
