@@ -63,7 +63,7 @@ class AveragingExplorer(Explorer[Averaged]):
 
     name = "federated-averaging"
     title = "Averaging models"
-    summary = "What the average of models knows, by how alike their data is and how far they trained"
+    summary = "What the average of models knows, by how alike their data is and how far they go"
 
     def __init__(self) -> None:
         self.table = AveragingTable()

@@ -46,7 +46,9 @@ def half_square(residual: Tensor, y: Tensor) -> Tensor:
     return 0.5 * residual[:, 0] ** 2
 
 
-def quadratic_federation(hessians: Sequence[np.ndarray], optima: Sequence[np.ndarray]) -> Federation:
+def quadratic_federation(
+    hessians: Sequence[np.ndarray], optima: Sequence[np.ndarray]
+) -> Federation:
     """A device for each quadratic; it holds P examples.
 
     Parameters

@@ -31,6 +31,7 @@ def local_paths(
     optimum: NDArray[np.float64],
     points: Mapping[str, NDArray[np.float64]],
     losses: Sequence[float],
+    window: tuple[tuple[float, float], tuple[float, float]],
     title: str,
     subtitle: str,
     **layout: Any,
@@ -44,6 +45,7 @@ def local_paths(
     hessian, optimum : H (2, 2) and c (2,) of all devices together
     points : name → (2,), marked and named
     losses : of the contours
+    window : what is shown of w₁ and of w₂, from and to
     """
     traces: list[dict[str, Any]] = []
     values, vectors = np.linalg.eigh(hessian)
@@ -94,15 +96,11 @@ def local_paths(
                 "marker": {"color": OKABE_ITO["purple"], "symbol": "diamond", "size": 11},
             }
         )  # fmt: skip
-    seen = [shared, *points.values(), *(p for paths in local for p in paths.values())]
-    stacked = np.concatenate([np.atleast_2d(s) for s in seen])
-    low, high = stacked.min(0), stacked.max(0)
-    margin = 0.12 * (high - low) + 0.05
     return figure(
         traces,
         title=title,
         subtitle=subtitle,
-        x={"title": "w₁ (no unit)", "range": [float(low[0] - margin[0]), float(high[0] + margin[0])]},
-        y={"title": "w₂ (no unit)", "range": [float(low[1] - margin[1]), float(high[1] + margin[1])]},
+        x={"title": "w₁ (no unit)", "range": list(window[0])},
+        y={"title": "w₂ (no unit)", "range": list(window[1])},
         **layout,
     )

@@ -18,6 +18,7 @@ LOOKS = (
     (OKABE_ITO["blue"], "solid", "rgba(0,114,178,0.16)"),
     (OKABE_ITO["vermillion"], "dash", "rgba(213,94,0,0.16)"),
     (OKABE_ITO["green"], "dot", "rgba(0,158,115,0.16)"),
+    (OKABE_ITO["purple"], "dashdot", "rgba(204,121,167,0.16)"),
 )
 #: white to dark blue
 BLUES = [
@@ -67,6 +68,7 @@ def by_round(
     end: int | None = None,
     goal: float | None = None,
     y_range: tuple[float, float] | None = None,
+    log: bool = False,
     **layout: Any,
 ) -> go.Figure:
     """Means as lines, the range from the lowest to the highest run as a band around each.
@@ -76,6 +78,7 @@ def by_round(
     scale : what values are multiplied by for display
     end : the last round of the axis; by default the last there is
     goal : a value to be reached, as a line across, in the unit shown
+    log : a logarithmic axis; `y_range` is then in powers of ten
     """
     traces: list[dict[str, Any]] = []
     lines: list[dict[str, Any]] = []
@@ -107,6 +110,8 @@ def by_round(
              "line": {"color": "#555555", "width": 1, "dash": "dot"}}
         )  # fmt: skip
     y: dict[str, Any] = {"title": unit}
+    if log:
+        y |= {"type": "log", "tickformat": ".0e"}
     if y_range is not None:
         y["range"] = list(y_range)
     return figure(

@@ -30,7 +30,8 @@ def solve(device: Device) -> Reply:
 
 def play(
     client: Callable[[Device], Reply],
-    hessian: Array, optimum: Array, start: Array, own: Array, everyone: Array, steps: int, lr: float,
+    hessian: Array, optimum: Array, start: Array, own: Array, everyone: Array,
+    steps: int, lr: float,
 ) -> Array:  # fmt: skip
     """The three vectors of the reply of a device."""
     from tinykit.federated import Reply, quadratic_device
@@ -113,11 +114,15 @@ EXERCISE = Exercise(
     tolerance=1e-4,
     play=play,
     stops=(
-        ("KeyError: 'c'", "The vectors are called device.memory['control'] and "
-         "device.shared['control']."),
+        (
+            "KeyError: 'c'",
+            "The vectors are called device.memory['control'] and device.shared['control'].",
+        ),
         ("'dict' object", "memory and shared are dicts: device.memory['control'] is the vector."),
-        ("unsupported operand type(s) for -: 'dict'",
-         "memory and shared are dicts: device.memory['control'] is the vector."),
+        (
+            "unsupported operand type(s) for -: 'dict'",
+            "memory and shared are dicts: device.memory['control'] is the vector.",
+        ),
         ("positional argument", "device.sgd calls its function with two: (parameters, gradient)."),
     ),
     mistakes=(
