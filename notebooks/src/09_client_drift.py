@@ -227,7 +227,7 @@ strategies = {
 }
 
 
-def digits(strategy, seed, rounds=24):
+def digits(strategy, seed, rounds=20):
     return fl.simulate(
         tk.zoo.mlp(data.spec, hidden=(64,), seed=seed),
         partition(data, Dirichlet(0.1), devices=50, samples=20, seed=seed),
@@ -332,9 +332,9 @@ class Mine(fl.Scaffold):
 
 
 try:
-    mine, kits = digits(Mine(), 0, rounds=12), digits(fl.Scaffold(), 0, rounds=12)
+    mine, kits = digits(Mine(), 0, rounds=8), digits(fl.Scaffold(), 0, rounds=8)
     gap = (mine.weights() - kits.weights()).abs().max().item()
-    print(f"12 rounds: yours {mine.accuracy():.1%}, the kit's {kits.accuracy():.1%}; "
+    print(f"8 rounds: yours {mine.accuracy():.1%}, the kit's {kits.accuracy():.1%}; "
           f"parameters differ by {gap:.0e} at most")  # fmt: skip
 except (NotImplementedError, fl.ClientError) as error:
     print(f"Your device does not work yet: {error}")

@@ -115,8 +115,8 @@ class DriftExplorer(Explorer[Drift]):
         reach = float(np.linalg.norm(TWO.optima.mean(0) - TWO.optimum))
         parts = [
             f"{ALGORITHMS[result.algorithm]}, {result.steps} local steps: {_near(distances[5])} "
-            f"from the optimum after 5 rounds, {_near(distances[20])} after 20, {_near(distances[-1])} "
-            f"after {ROUNDS}."
+            f"from the optimum after 5 rounds, {_near(distances[20])} after 20, "
+            f"{_near(distances[-1])} after {ROUNDS}."
         ]
         off = float(np.linalg.norm(result.fixed - TWO.optimum))
         if result.algorithm in ("fedavg", "fedprox"):
