@@ -47,8 +47,12 @@ mixed = partition(data, Dirichlet(0.1), devices=10, samples=100, seed=0)
 alone = partition(data, FewClasses((1, 1)), devices=10, samples=100, seed=0)
 shown = FigureView()
 shown.show(
-    {"mixed": device_classes(mixed), "alone": device_classes(alone)},
-    f"On {len(mixed)} devices; the {len(data.test)} test images stay with us.",
+    {
+        "mixed": device_classes(mixed, title="Dirichlet, α = 0.1", subtitle="images, counted"),
+        "alone": device_classes(alone, title="One class each", subtitle="images, counted"),
+    },
+    f"{mixed.sizes.sum():,} training images on {len(mixed)} devices, nothing else; the "
+    f"{len(data.test)} test images stay on the server.",
     1,
 )
 shown
@@ -56,7 +60,7 @@ shown
 # %% [markdown] part="predict"
 # ## Predict
 #
-# Take the extreme: device 0 has seen nothing but zeros, device 1 nothing but ones. In each round everybody trains the shared model for
+# Take the extreme, on the right: no device has ever seen more than one digit. In each round everybody trains the shared model for
 # 20 steps, alone, and then the ten models are averaged, for 20 rounds. Guessing recognises 10 % of the digits. **How many does
 # the average recognise?**
 
@@ -92,8 +96,8 @@ last = table.shared("1 class", 20)[:, -1]
 before = table.own("1 class", 20)[:, -1]
 prediction.compare(
     100 * float(last.mean()),
-    f"That is the mean of three seeds. The models that were averaged recognise {before.min():.0%} "
-    f"to {before.max():.0%}.",
+    f"That is the mean of three seeds. Each of the models that were averaged recognises "
+    f"{before.mean():.0%}.",
 )
 
 # %% [markdown] part="explain"
@@ -169,8 +173,8 @@ print(f"average of outputs      {right(together):13.1%}   {right(centred(togethe
 # %% [markdown]
 # The models had not forgotten nearly as much as it seemed: **label skew shows in what a model prefers, more than in what it can tell apart.** Luo et al. (2021) found
 # in larger networks that the last layer is hit hardest. In the average the ten preferences meet, each for another class, and
-# cancel. The third line says more: the average of the *parameters* does about what the average of the ten *outputs* does. For models that are close together a network is nearly
-# linear in its parameters, and "close" is what a shared start buys:
+# cancel. The third line says more: the average of the *parameters* does about what the average of the ten *outputs* does. So it would be if a network were
+# linear in its parameters, and over short distances it nearly is. That they are short is what a shared start buys:
 
 # %%
 pair = partition(data, IID(), devices=2, samples=500, seed=0)
@@ -209,7 +213,7 @@ def reached(skew, steps, goal=0.8):
 
 steps = table.about["steps"]
 print("rounds to 80 % of the test images, three seeds; –: not within 20 rounds")
-print("each device holds     " + "".join(f"{k:>12} steps" for k in steps))
+print("each device holds     " + "".join(f"{f'{k} local':>18}" for k in steps))
 for skew in table.about["skews"]:
     print(f"{skew:22}" + "".join(f"{reached(skew, k):>18}" for k in steps))
 print("\naccuracy after 20 rounds, mean of three seeds")
@@ -218,7 +222,7 @@ for skew in table.about["skews"]:
     print(f"{skew:22}" + "".join(cells))
 
 # %% [markdown]
-# With all classes alike, local work replaces communication: this is what FedAvg was made for. **With one class a device it replaces nothing:** from 5 steps
+# With all classes alike (IID), local work replaces communication: this is what FedAvg was made for. **With one class a device it replaces nothing:** from 5 steps
 # on, the curves are the same, though 60 steps are twelve times the work. What do devices do with the other steps?
 
 # %%

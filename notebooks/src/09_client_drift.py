@@ -26,9 +26,9 @@
 #
 # Two devices with two parameters are enough to ask it, and everything about them can be computed exactly. Device $i$ has the loss
 #
-# $$f_i(w) = \tfrac12\,(w - c_i)^\top H_i\,(w - c_i).$$
+# $$f_i(w) = \tfrac12\,(w - a_i)^\top H_i\,(w - a_i).$$
 #
-# Its own optimum is $c_i$; the curvature $H_i$ says how much it cares. Device 0 cares for $w_1$, device 1 for $w_2$. Wanted is the $w$ where the
+# Its own optimum is $a_i$; the curvature $H_i$ says how much it cares. Device 0 cares for $w_1$, device 1 for $w_2$. Wanted is the $w$ where the
 # mean of the two losses is least.
 
 # %%
@@ -118,11 +118,11 @@ for steps in (1, 2, 20):
 
 # %% [markdown]
 # For quadratics the place where FedAvg comes to rest has a formula. $K$ steps of size $\eta$ take device $i$ from $w$ to
-# $c_i + (I - \eta H_i)^K (w - c_i)$, that is, by $-S_i\,(w - c_i)$ with $S_i = I - (I - \eta H_i)^K$. FedAvg rests where these add up to 0:
+# $a_i + (I - \eta H_i)^K (w - a_i)$, that is, by $-S_i\,(w - a_i)$ with $S_i = I - (I - \eta H_i)^K$. FedAvg rests where these add up to 0:
 #
-# $$\sum_i S_i\,(w - c_i) = 0, \qquad\text{while the optimum is where}\qquad \sum_i H_i\,(w - c_i) = 0.$$
+# $$\sum_i S_i\,(w - a_i) = 0, \qquad\text{while the optimum is where}\qquad \sum_i H_i\,(w - a_i) = 0.$$
 #
-# With $K = 1$, $S_i = \eta H_i$, and both are the same. With many steps $S_i$ becomes $I$, and FedAvg rests at the plain mean of the $c_i$: each device has arrived at its
+# With $K = 1$, $S_i = \eta H_i$, and both are the same. With many steps $S_i$ becomes $I$, and FedAvg rests at the plain mean of the $a_i$: each device has arrived at its
 # own optimum, and how much it cared is forgotten. *FedAvg minimises another function, and the number of local steps chooses which.*
 
 # %%
@@ -161,7 +161,7 @@ for name, strategy, lr, mu in (
 
 # %% [markdown]
 # **SCAFFOLD** (Karimireddy et al., 2020) corrects each step. Every device keeps a *control variate* $c_i$, its guess of its own gradient at the shared model; the server
-# keeps their mean $c$ over all $m$ devices, those that are not asked included. (These $c_i$ are the paper's letters, and no optima.) A local step goes against
+# keeps their mean $c$ over all $m$ devices, those that are not asked included. A local step goes against
 #
 # $$g - c_i + c, \qquad\text{and afterwards}\qquad c_i^{+} = c_i - c + \frac{w - w_i}{K\eta}, \qquad c \leftarrow c + \frac1m \sum_{i \text{ active}} (c_i^{+} - c_i).$$
 #
@@ -261,7 +261,7 @@ shown.show(
         "drift": by_round(
             [curve(name, lambda row: row.drift) for name in ran],
             title="How far apart the models of a round end", subtitle=said,
-            unit="distance from their mean / length of an update", y_range=(0, 1.1),
+            unit="spread / length of an update", y_range=(0, 1.1),
         ),
     },
     "; ".join(
@@ -337,7 +337,8 @@ try:
     print(f"8 rounds: yours {mine.accuracy():.1%}, the kit's {kits.accuracy():.1%}; "
           f"parameters differ by {gap:.0e} at most")  # fmt: skip
 except (NotImplementedError, fl.ClientError) as error:
-    print(f"Your device does not work yet: {error}")
+    written = "not written yet" not in str(error)
+    print(error if written else "SCAFFOLD's device has to be written first.")
 
 # %% [markdown] part="further"
 # ## Going further

@@ -73,7 +73,7 @@ class AveragingExplorer(Explorer[Averaged]):
         about = self.table.about
         return (
             Choice(
-                "skew", "Each device holds", tuple((s, _said(s)) for s in about["skews"]),
+                "skew", "Each holds", tuple((s, _said(s)) for s in about["skews"]),
                 "IID", "menu", "how the training images are divided over the ten devices",
             ),
             Choice(

@@ -83,9 +83,9 @@ class DriftExplorer(Explorer[Drift]):
 
     def figures(self, result: Drift) -> dict[str, go.Figure]:
         title = ALGORITHMS[result.algorithm]
-        points = {"optimum": TWO.optimum, "c₀": TWO.optima[0], "c₁": TWO.optima[1]}
+        points = {"optimum": TWO.optimum, "a₀": TWO.optima[0], "a₁": TWO.optima[1]}
         if result.both and np.linalg.norm(result.fixed - TWO.optimum) > 0.01:
-            points = {**points, "it ends here": result.fixed}
+            points = {**points, "end": result.fixed}
         distances = np.where(result.distances > NOTHING, result.distances, np.nan)
         return {
             "paths": local_paths(
@@ -123,7 +123,7 @@ class DriftExplorer(Explorer[Drift]):
             where = (
                 "the optimum itself"
                 if off < 1e-9
-                else f"{off:.3f} from it, {off / reach:.0%} of the way to the mean of c₀ and c₁"
+                else f"{off:.3f} from it, {100 * off / reach:.0f} % of the way to the mean of a₀ and a₁"
             )
             parts.append(f"The point it would stay at with both devices is {where}.")
         else:

@@ -20,7 +20,7 @@ LOOKS = (
     (OKABE_ITO["green"], "dot"),
 )
 #: side of a text, by turns
-_SIDES = ("top right", "bottom left", "bottom right", "top left")
+_SIDES = ("top right", "bottom left", "bottom right")
 
 
 def local_paths(
