@@ -123,7 +123,8 @@ class DriftExplorer(Explorer[Drift]):
             where = (
                 "the optimum itself"
                 if off < 1e-9
-                else f"{off:.3f} from it, {100 * off / reach:.0f} % of the way to the mean of a₀ and a₁"
+                else f"{off:.3f} from it, {100 * off / reach:.0f} % of the way to the mean of a₀ "
+                "and a₁"
             )
             parts.append(f"The point it would stay at with both devices is {where}.")
         else:
