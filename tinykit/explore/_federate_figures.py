@@ -40,7 +40,10 @@ def figures(result: Federated, goal: float) -> dict[str, go.Figure]:
         "drift": by_round(
             [ByRound(n, range(1, v.shape[1] + 1), v) for n, v in drift.items()],
             title=_drift_title(drift),
-            subtitle=f"0: all devices moved alike, 1: each its own way; measured; {which}",
+            subtitle=(
+                "of rounds with two replies or more; 0: devices moved alike, 1: each its own way; "
+                f"measured, {which}"
+            ),
             unit="client drift",
             end=end,
             y_range=(0, 1.25),

@@ -49,7 +49,7 @@ class Run:
     seed : of devices, first model, cohorts, minibatches and dropouts
     right : int (rounds,), test examples that the shared model gets right after each round
     classes : int (classes,), the same by class, after the last round
-    drift : (rounds,), NaN where nobody answered
+    drift : (rounds,), NaN where fewer than two devices answered: one alone drifts from nobody
     answered : int (rounds,), devices whose reply was taken
     """
 
@@ -58,6 +58,10 @@ class Run:
     classes: np.ndarray
     drift: np.ndarray
     answered: np.ndarray
+
+    def __post_init__(self) -> None:
+        alone = np.where(self.answered > 1, self.drift, np.nan)
+        object.__setattr__(self, "drift", alone)
 
     def __len__(self) -> int:
         return len(self.right)

@@ -63,7 +63,8 @@ def _algorithm(result: Federated, name: str, runs: tuple[Run, ...], goal: float)
         text = f"{goal:.0%} after {np.mean(there):.0f} rounds{each}, "
         text += _traffic(result, name, runs, at)
     elif there:
-        text = f"{len(there)} of {len(at)} seeds reach {goal:.0%}, after "
+        many = f"{len(there)} of {len(at)} seeds reach{'es' if len(there) == 1 else ''}"
+        text = f"{many} {goal:.0%}, after "
         text += f"{' / '.join(map(str, there))} rounds; in all {_traffic(result, name, runs, None)}"
     else:
         text = f"{goal:.0%} is not reached; in all {_traffic(result, name, runs, None)}"
@@ -105,7 +106,7 @@ def _both(result: Federated) -> str:
             text += f", {within} the seeds of one differ ({noise:.1f})"
     drifts = [_drift(runs) for runs in result.runs]
     return (
-        f"{text}. Client drift, mean over rounds: {drifts[0]:.2f} and {drifts[1]:.2f} (measured)."
+        f"{text}. Client drift, mean over rounds with several replies: {drifts[0]:.2f} and {drifts[1]:.2f} (measured)."
     )
 
 
@@ -178,7 +179,7 @@ def python(result: Federated) -> str:
     return (
         "import tinykit as tk\n"
         "from tinykit.data.partitions import IID, Dirichlet, partition\n"
-        f"from tinykit.federated import {ALGORITHMS[name]}, Faults, Local, Simulation\n"
+        f"from tinykit.federated import {ALGORITHMS[name]}, Faults, Guard, Local, Simulation\n"
         "from tinykit.explore.sweep.federate import network\n\n"
         'digits = tk.data.load("digits")\n'
         f"devices = partition(digits, {how}, devices={about['devices']}, "
@@ -191,7 +192,7 @@ def python(result: Federated) -> str:
         f"lr={lr!r}),\n"
         f"    cohort={result.table.asked(where)},\n"
         f"    seed={seed},\n"
-        f"    test=digits.test,\n{faults}"
+        f"    test=digits.test,\n    guard=Guard(outlier=None),\n{faults}"
         ")\n"
         f"history = simulation.run({about['rounds']})"
     )
