@@ -28,6 +28,7 @@ class Federation:
         shift it sees); empty where there is none
     label_maps : int64 (devices, classes), where devices have their own names for the classes: row i
         says which label device i gives to each original class; None where all use the same
+    shifted : whether devices see the same things differently, as `groups` then says
 
     Raises
     ------
@@ -42,6 +43,7 @@ class Federation:
     test: tuple[np.ndarray, ...] = ()
     groups: tuple[str, ...] = ()
     label_maps: np.ndarray | None = None
+    shifted: bool = False
 
     def __post_init__(self) -> None:
         if not self.train:
@@ -95,6 +97,12 @@ class Federation:
         parts = self.train if parts is None else parts
         classes = self.spec.num_classes
         return np.stack([np.bincount(self.pool.y[p], minlength=classes) for p in parts])
+
+    def holdings(self) -> tuple[np.ndarray, ...]:
+        """For each device all positions that it holds, to learn from and to be tested with."""
+        if not self.test:
+            return self.train
+        return tuple(np.concatenate(pair) for pair in zip(self.train, self.test, strict=True))
 
     def device(self, number: int, part: str = "train") -> Split:
         """What device `number` holds.

@@ -1,5 +1,11 @@
 """Pure functions from results to Plotly figures: every axis has a unit, every number its origin."""
 
+from tinykit.plots.federation import (
+    device_classes,
+    device_sizes,
+    own_labels,
+    partition,
+)
 from tinykit.plots.layers import layer_bars, layer_costs
 from tinykit.plots.memory import Life, lives, memory_map
 from tinykit.plots.plane import plane
@@ -14,6 +20,12 @@ from tinykit.plots.style import OKABE_ITO, figure
 from tinykit.plots.sums import Point, by_step, file_parts, size_error
 from tinykit.plots.system_cost import Setting, energy_by_phase, round_timeline, setting_costs
 from tinykit.plots.tradeoff import Candidate, pareto_front, tradeoff
+from tinykit.plots.uplink import (
+    accuracy_by_bytes,
+    accuracy_by_epsilon,
+    what_the_server_sees,
+)
+from tinykit.plots.views import own_views
 
 __all__ = [
     "OKABE_ITO",
@@ -23,8 +35,12 @@ __all__ = [
     "Point",
     "Setting",
     "accuracy_bars",
+    "accuracy_by_bytes",
+    "accuracy_by_epsilon",
     "by_step",
     "channel_ranges",
+    "device_classes",
+    "device_sizes",
     "energy_by_phase",
     "error_curve",
     "figure",
@@ -35,7 +51,10 @@ __all__ = [
     "level_histogram",
     "lives",
     "memory_map",
+    "own_labels",
+    "own_views",
     "pareto_front",
+    "partition",
     "plane",
     "round_timeline",
     "sensitivity_curves",
@@ -44,4 +63,5 @@ __all__ = [
     "size_error",
     "tradeoff",
     "weight_histogram",
+    "what_the_server_sees",
 ]

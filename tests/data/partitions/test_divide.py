@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinykit as tk
-from tinykit.data import DataError, DataSpec, Federation, Split
+from tinykit.data import DataError, DataSpec, Federation, Split, partitions
 from tinykit.data.partitions import (
     IID,
+    Ask,
     Dirichlet,
     DirichletByClass,
     FewClasses,
@@ -96,6 +100,27 @@ def check_parts(federation: Federation, y: np.ndarray, test: float) -> None:
             assert not spare.any()
         if np.any(tested[there >= 2] == 0):
             assert not extra[whole_part > 0].any()
+
+
+def test_every_kind_is_exported() -> None:
+    for module in pkgutil.iter_modules(partitions.__path__):
+        inside = vars(importlib.import_module(f"tinykit.data.partitions.{module.name}"))
+        for name, kind in inside.items():
+            if isinstance(kind, type) and issubclass(kind, Partition):
+                assert name in partitions.__all__
+
+
+def test_a_new_kind_is_a_class() -> None:
+    @dataclass(frozen=True)
+    class Turns(Partition):
+        """One example after the other."""
+
+        def divide(self, ask: Ask) -> np.ndarray:
+            return np.arange(len(ask.y)) % ask.devices
+
+    federation = partition(tk.data.load("digits"), Turns(), devices=7, test=0.1)
+    assert federation.name == "digits, Turns()"
+    assert set(np.concatenate(federation.holdings())) == set(range(1257))
 
 
 def test_another_seed_is_another_federation() -> None:

@@ -86,6 +86,8 @@ def by_class_in_plain_python(
     """The rule of NIID-Bench, from the same draws, one device after the other."""
     held = [[0] * len(stock) for _ in range(devices)]
     for label, size in enumerate(stock):
+        if size == 0:
+            continue
         share = list(rng.dirichlet([alpha] * devices))
         if capped:
             share = [s if sum(held[d]) < sum(stock) / devices else 0.0 for d, s in enumerate(share)]

@@ -81,6 +81,7 @@ class View:
     groups : a label for each device, or ()
     label_maps : int64 (devices, classes): which label a device gives to each class, or None where
         all call them alike
+    shifted : whether examples were changed, as `groups` then says
     """
 
     spec: DataSpec
@@ -88,6 +89,7 @@ class View:
     holder: np.ndarray
     groups: tuple[str, ...] = ()
     label_maps: np.ndarray | None = None
+    shifted: bool = False
 
 
 class Partition(ABC):

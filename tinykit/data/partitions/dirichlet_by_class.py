@@ -70,7 +70,8 @@ class DirichletByClass(Partition):
         """
         counts = np.zeros((devices, len(stock)), dtype=np.int64)
         fair = stock.sum() / devices
-        for label, size in enumerate(stock):
+        for label in np.flatnonzero(stock):
+            size = stock[label]
             share = rng.dirichlet(np.full(devices, self.alpha))
             if self.capped:
                 short = counts.sum(axis=1) < fair

@@ -71,6 +71,7 @@ def partition(
         _by_device(holder, held_out, ask.devices) if test else (),
         view.groups,
         view.label_maps,
+        view.shifted,
     )
 
 

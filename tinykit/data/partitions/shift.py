@@ -81,7 +81,8 @@ class Shift(Partition):
         labels = [kind.label.format(a) if a else "as it is" for a in amounts]
         if view.groups:
             labels = [f"{old}, {new}" for old, new in zip(view.groups, labels, strict=True)]
-        return replace(view, pool=replace(view.pool, x=x), groups=tuple(labels))
+        pool = replace(view.pool, x=x)
+        return replace(view, pool=pool, groups=tuple(labels), shifted=True)
 
     def count(self, pool: Split) -> int | None:
         return self.over.count(pool)

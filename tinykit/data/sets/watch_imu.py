@@ -1,4 +1,4 @@
-"""A watch on people who exercise (Burns et al. 2018): 7 exercises, 10 people; ships with the kit."""
+"""A watch on people who exercise (Burns et al. 2018): 7 exercises, 10 people; ships."""
 
 from __future__ import annotations
 
