@@ -138,6 +138,14 @@ def test_a_cut_off_is_told_and_hidden_where_all_are_alike(explorer: RoundCosts) 
     assert "The cut-off" not in explorer.text(explorer.compute(alike))
 
 
+def test_a_cut_off_that_cuts_nobody_changes_nothing(explorer: RoundCosts) -> None:
+    chosen = {"fleet": "tx2-both", "cutoff": 2, "network": "resnet8"}
+    result = explorer.compute(chosen)
+    assert "it changes nothing" in explorer.text(result)
+    assert result.cost.round_seconds == result.costs[result.epochs, 0].round_seconds
+    assert result.accuracies[5, 2] == result.accuracies[5, 0] != result.accuracies[5, 1]
+
+
 def test_what_does_not_fit_and_which_link_is_missing_are_told(explorer: RoundCosts) -> None:
     words = explorer.text(explorer.compute({"fleet": "pis-esp32", "network": "resnet8"}))
     assert "Does not fit: training takes at least 722 KiB" in words

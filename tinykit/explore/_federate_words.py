@@ -105,9 +105,8 @@ def _both(result: Federated) -> str:
             within = "no more than" if abs(gain) <= noise else "more than"
             text += f", {within} the seeds of one differ ({noise:.1f})"
     drifts = [_drift(runs) for runs in result.runs]
-    return (
-        f"{text}. Client drift, mean over rounds with several replies: {drifts[0]:.2f} and {drifts[1]:.2f} (measured)."
-    )
+    drift = f"{drifts[0]:.2f} and {drifts[1]:.2f}"
+    return f"{text}. Client drift, mean over rounds with several replies: {drift} (measured)."
 
 
 def _drift(runs: tuple[Run, ...]) -> float:
@@ -174,18 +173,18 @@ def python(result: Federated) -> str:
     lr = settings.pop("lr")
     own = ", ".join(f"{key}={value!r}" for key, value in settings.items())
     seed = result.runs[0][0].seed
+    hidden = about["network"].split("-")[1]
     how = f"Dirichlet({where.skew!r})" if where.skew else "IID()"
     faults = f"    faults=Faults(dropout={where.dropout!r}),\n" if where.dropout else ""
     return (
         "import tinykit as tk\n"
         "from tinykit.data.partitions import IID, Dirichlet, partition\n"
-        f"from tinykit.federated import {ALGORITHMS[name]}, Faults, Guard, Local, Simulation\n"
-        "from tinykit.explore.sweep.federate import network\n\n"
+        f"from tinykit.federated import {ALGORITHMS[name]}, Faults, Guard, Local, Simulation\n\n"
         'digits = tk.data.load("digits")\n'
         f"devices = partition(digits, {how}, devices={about['devices']}, "
         f"samples={about['samples']}, seed={seed})\n"
         "simulation = Simulation(\n"
-        f"    network(seed={seed}),  # {about['network']}\n"
+        f"    tk.zoo.mlp(digits.spec, hidden=({hidden},), seed={seed}),\n"
         f"    devices,\n"
         f"    {ALGORITHMS[name]}({own}),\n"
         f"    local=Local(steps={about['local']['steps']}, batch={about['local']['batch']}, "

@@ -101,12 +101,9 @@ def holds(parts: Federation) -> np.ndarray:
 
 def network(seed: int) -> nn.Module:
     """64-64-10."""
-    import torch
-    from torch import nn
+    from tinykit.nn import zoo
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10))
+    return zoo.mlp(data.load("digits").spec, hidden=(HIDDEN,), seed=seed)
 
 
 def strategy(name: str, own: dict[str, float]) -> Strategy:

@@ -62,14 +62,14 @@ def run(work: Path, seeds: tuple[int, ...] = SEEDS) -> dict[str, Any]:
 
 
 def grid(seeds: tuple[int, ...]) -> Iterator[tuple[str, int, int, int, int]]:
-    """(mix, cut-off, cohort, epochs, seed); all that is never cut off is the same run."""
+    """(mix, cut-off, cohort, epochs, seed); all in which nobody is cut off are one run."""
     for seed in seeds:
         for cohort in COHORTS:
             for epochs in EPOCHS:
                 yield ALIKE, 0, cohort, epochs, seed
                 for name, mix in MIXES.items():
                     for cutoff in CUTOFFS:
-                        if cutoff and not mix.alike:
+                        if not mix.whole(cutoff):
                             yield name, cutoff, cohort, epochs, seed
 
 
