@@ -36,7 +36,8 @@ def raw() -> dict[str, Any]:
             {"algorithm": name, "skew": skew, "participation": part, "dropout": drop, "seed": seed,
              "right": right, "classes": classes,
              "drift": [None if drop and r == 2 else round(rng.random(), 2) for r in range(ROUNDS)],
-             "answered": rng.integers(2, 11, ROUNDS).tolist()}
+             "answered": rng.integers(2, 9, ROUNDS).tolist(),
+             "refused": [0, 0, 0, int(name == "fedadam"), 0, 0]}
         )  # fmt: skip
     counts = np.random.default_rng(5).multinomial(20, np.full(10, 0.1), 50)
     settings = {name: {"lr": 0.3} for name in ALGORITHMS}
@@ -142,6 +143,19 @@ def test_an_algorithm_compared_with_itself_is_shown_once(explorer: Federate) -> 
     assert explorer.compute({"other": "feddyn"}).algorithms == ("feddyn",)
 
 
+def test_refused_replies_are_told_and_count_as_sent(explorer: Federate) -> None:
+    chosen = {"algorithm": "fedadam", "other": "scaffold", "seed": 1}
+    result = explorer.compute(chosen)
+    (row,) = rows_of(result, "fedadam")
+    text = explorer.text(result)
+    share = 1 / (sum(row["answered"]) + 1)
+    assert f"guard refused {share:.1%} of the replies to FedAdam: updates" in text
+    end = next((n for n, r in enumerate(row["right"], 1) if r >= 45), ROUNDS)
+    came = sum(row["answered"][:end]) + sum(row["refused"][:end])
+    assert f"{10 * end} models down and {came} up" in text
+    assert "guard" not in explorer.text(explorer.compute({"other": "none"}))
+
+
 def test_a_round_with_one_reply_or_none_has_no_drift() -> None:
     table = raw()
     for row in table["rows"]:
@@ -163,7 +177,9 @@ def test_a_table_with_gaps_or_of_another_format_is_refused() -> None:
 
 def test_reached_is_the_first_round_at_the_goal() -> None:
     def run(right: list[int]) -> Run:
-        return Run(0, np.array(right), np.zeros(10), np.zeros(len(right)), np.ones(len(right)))
+        return Run(
+            0, np.array(right), np.zeros(10), np.zeros(len(right)), *np.ones((2, len(right)))
+        )
 
     assert reached(run([10, 45, 30, 50]), 50, 0.9) == 2
     assert reached(run([10, 44]), 50, 0.9) is None
@@ -238,9 +254,14 @@ def test_the_shipped_table_says_what_the_sweep_would_make() -> None:
         lr, own = settings["lr"], {k: v for k, v in settings.items() if k != "lr"}
         assert (lr, own) in sweep.CANDIDATES[name], "chosen from what was tried"
         assert table.models(name) == ((2, 2) if name == "scaffold" else (1, 1))
-    for runs in table.runs.values():
+    for (_, where), runs in table.runs.items():
+        asked = table.asked(where)
         for run in runs:
             assert run.classes.sum() == run.right[-1]
+            sent = run.answered + run.refused
+            assert (sent <= asked).all()
+            if not where.dropout:
+                assert (sent == asked).all()
             assert (run.classes <= table.by_class).all()
 
 
@@ -252,6 +273,7 @@ def test_rows_of_the_shipped_table_come_out_again(name: str) -> None:
     own = dict(table.about["settings"][name])
     run = sweep.watched(data.load("digits"), name, where, 0, own.pop("lr"), own, rounds=4)
     assert run.answered.tolist() == row.answered[:4].tolist()
+    assert run.refused.tolist() == row.refused[:4].tolist()
     # another machine may round otherwise
     assert np.abs(run.right - row.right[:4]).max() <= 4
 

@@ -26,7 +26,7 @@ def words(result: Federated, goal: float) -> str:
     ]
     if len(result.algorithms) > 1:
         lines.append(_both(result))
-    lines += [_devices(result), _knobs(result), _tuning(result)]
+    lines += [_devices(result), _refused(result), _knobs(result), _tuning(result)]
     return "\n".join(line for line in lines if line)
 
 
@@ -82,9 +82,8 @@ def _traffic(
     asked = result.table.asked(result.where)
     ends = [len(run) for run in runs] if until is None else [n or 0 for n in until]
     went = down * asked * float(np.mean(ends))
-    came = up * float(
-        np.mean([run.answered[:end].sum() for run, end in zip(runs, ends, strict=True)])
-    )
+    sent = [(run.answered + run.refused)[:end].sum() for run, end in zip(runs, ends, strict=True)]
+    came = up * float(np.mean(sent))
     size = 4 * result.table.about["parameters"]
     total = size * (went + came) / 1e6
     each = "" if (down, up) == (1, 1) else f"; {down} a device down and {up} up"
@@ -122,6 +121,23 @@ def _devices(result: Federated) -> str:
     return (
         f"On a device's own mix of classes: {', '.join(parts)}: the shared model's right answers "
         "by class (measured), weighted by what the device holds (counted)."
+    )
+
+
+def _refused(result: Federated) -> str:
+    """How many replies the server's guard did not take."""
+    parts = []
+    for name, runs in zip(result.algorithms, result.runs, strict=True):
+        refused = sum(int(run.refused.sum()) for run in runs)
+        sent = refused + sum(int(run.answered.sum()) for run in runs)
+        if refused:
+            share = max(0.001, refused / sent)
+            parts.append(f"{share:.1%} of the replies to {TITLES[name]}")
+    if not parts:
+        return ""
+    return (
+        f"The server's guard refused {' and '.join(parts)}: updates of more than ten times the "
+        "usual size (counted)."
     )
 
 
@@ -179,7 +195,7 @@ def python(result: Federated) -> str:
     return (
         "import tinykit as tk\n"
         "from tinykit.data.partitions import IID, Dirichlet, partition\n"
-        f"from tinykit.federated import {ALGORITHMS[name]}, Faults, Guard, Local, Simulation\n\n"
+        f"from tinykit.federated import {ALGORITHMS[name]}, Faults, Local, Simulation\n\n"
         'digits = tk.data.load("digits")\n'
         f"devices = partition(digits, {how}, devices={about['devices']}, "
         f"samples={about['samples']}, seed={seed})\n"
@@ -191,7 +207,7 @@ def python(result: Federated) -> str:
         f"lr={lr!r}),\n"
         f"    cohort={result.table.asked(where)},\n"
         f"    seed={seed},\n"
-        f"    test=digits.test,\n    guard=Guard(outlier=None),\n{faults}"
+        f"    test=digits.test,\n{faults}"
         ")\n"
         f"history = simulation.run({about['rounds']})"
     )

@@ -117,7 +117,7 @@ def simulation(
     digits: Dataset, name: str, where: Where, seed: int, lr: float, own: dict[str, float]
 ) -> Simulation:
     """What is run for one row of the table, and by the explorer with another seed."""
-    from tinykit.federated import Faults, Guard, Local, Simulation
+    from tinykit.federated import Faults, Local, Simulation
 
     return Simulation(
         network(seed),
@@ -128,9 +128,6 @@ def simulation(
         seed=seed,
         engine="vectorised",
         faults=Faults(dropout=where.dropout),
-        # nobody sends nonsense here; where most devices have learnt all they hold, the updates of
-        # the others are tens of times as large as is usual
-        guard=Guard(outlier=None),
     )
 
 
@@ -157,7 +154,7 @@ def one(
         "dropout": where.dropout, "seed": seed,
         "right": run.right.tolist(), "classes": run.classes.tolist(),
         "drift": [None if np.isnan(d) else d for d in run.drift.tolist()],
-        "answered": run.answered.tolist(),
+        "answered": run.answered.tolist(), "refused": run.refused.tolist(),
     }  # fmt: skip
     log.info("%s: %d right, %.1f s", _key(row), run.right[-1], time.monotonic() - started)
     return row
@@ -176,6 +173,8 @@ def watched(
             seed, np.array([int(r.sum()) for r in right]), right[-1],
             np.array([round(r.drift, 2) for r in history]),
             np.array([r.answered for r in history]),
+            # all else that fails here is an update that the server's guard refuses
+            np.array([sum(why != "it dropped out" for why in r.failed.values()) for r in history]),
         )  # fmt: skip
 
     def after(made: Simulation, _: Any) -> None:
