@@ -41,7 +41,7 @@ def figures(result: Federated, goal: float) -> dict[str, go.Figure]:
             [ByRound(n, range(1, v.shape[1] + 1), v) for n, v in drift.items()],
             title=_drift_title(drift),
             subtitle=f"0: all devices moved alike, 1: each its own way; measured; {which}",
-            unit="client drift",
+            unit="client drift (rounds with 2 replies or more)",
             end=end,
             y_range=(0, 1.25),
             height=380,
@@ -80,12 +80,12 @@ def _headline(runs: dict[str, tuple[Run, ...]], tests: int, goal: float, end: in
         at = [reached(run, tests, goal) for run in of]
         there = [n for n in at if n is not None]
         if len(there) == len(at):
-            found.append(f"{name} after {np.mean(there):.0f} rounds")
+            found.append(f"{name} {np.mean(there):.0f}")
         elif there:
-            found.append(f"{name} with {len(there)} of {len(at)} seeds")
+            found.append(f"{name} not with {len(at) - len(there)} of {len(at)} seeds")
         else:
-            found.append(f"{name} not" if len(of[0]) >= end else f"{name} not yet")
-    return f"{goal:.0%} is reached by " + ", ".join(found)
+            found.append(f"{name} not {'reached' if len(of[0]) >= end else 'yet'}")
+    return f"Rounds to {goal:.0%}: " + ", ".join(found)
 
 
 def _drift_title(drift: dict[str, np.ndarray]) -> str:

@@ -49,8 +49,9 @@ class Run:
     seed : of devices, first model, cohorts, minibatches and dropouts
     right : int (rounds,), test examples that the shared model gets right after each round
     classes : int (classes,), the same by class, after the last round
-    drift : (rounds,), NaN where nobody answered
+    drift : (rounds,), NaN where fewer than two devices answered: one alone drifts from nobody
     answered : int (rounds,), devices whose reply was taken
+    refused : int (rounds,), devices whose reply came and was not taken, as too large
     """
 
     seed: int
@@ -58,6 +59,11 @@ class Run:
     classes: np.ndarray
     drift: np.ndarray
     answered: np.ndarray
+    refused: np.ndarray
+
+    def __post_init__(self) -> None:
+        alone = np.where(self.answered > 1, self.drift, np.nan)
+        object.__setattr__(self, "drift", alone)
 
     def __len__(self) -> int:
         return len(self.right)
@@ -137,7 +143,7 @@ def parse(raw: Mapping[str, Any]) -> Table:
         drift = [np.nan if d is None else d for d in row["drift"]]
         run = Run(
             row["seed"], np.array(row["right"]), np.array(row["classes"]), np.array(drift),
-            np.array(row["answered"]),
+            np.array(row["answered"]), np.array(row["refused"]),
         )  # fmt: skip
         runs.setdefault((row["algorithm"], where), []).append(run)
     knobs = about["knobs"]

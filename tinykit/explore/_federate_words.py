@@ -26,7 +26,7 @@ def words(result: Federated, goal: float) -> str:
     ]
     if len(result.algorithms) > 1:
         lines.append(_both(result))
-    lines += [_devices(result), _knobs(result), _tuning(result)]
+    lines += [_devices(result), _refused(result), _knobs(result), _tuning(result)]
     return "\n".join(line for line in lines if line)
 
 
@@ -63,7 +63,8 @@ def _algorithm(result: Federated, name: str, runs: tuple[Run, ...], goal: float)
         text = f"{goal:.0%} after {np.mean(there):.0f} rounds{each}, "
         text += _traffic(result, name, runs, at)
     elif there:
-        text = f"{len(there)} of {len(at)} seeds reach {goal:.0%}, after "
+        many = f"{len(there)} of {len(at)} seeds reach{'es' if len(there) == 1 else ''}"
+        text = f"{many} {goal:.0%}, after "
         text += f"{' / '.join(map(str, there))} rounds; in all {_traffic(result, name, runs, None)}"
     else:
         text = f"{goal:.0%} is not reached; in all {_traffic(result, name, runs, None)}"
@@ -81,9 +82,8 @@ def _traffic(
     asked = result.table.asked(result.where)
     ends = [len(run) for run in runs] if until is None else [n or 0 for n in until]
     went = down * asked * float(np.mean(ends))
-    came = up * float(
-        np.mean([run.answered[:end].sum() for run, end in zip(runs, ends, strict=True)])
-    )
+    sent = [(run.answered + run.refused)[:end].sum() for run, end in zip(runs, ends, strict=True)]
+    came = up * float(np.mean(sent))
     size = 4 * result.table.about["parameters"]
     total = size * (went + came) / 1e6
     each = "" if (down, up) == (1, 1) else f"; {down} a device down and {up} up"
@@ -104,9 +104,8 @@ def _both(result: Federated) -> str:
             within = "no more than" if abs(gain) <= noise else "more than"
             text += f", {within} the seeds of one differ ({noise:.1f})"
     drifts = [_drift(runs) for runs in result.runs]
-    return (
-        f"{text}. Client drift, mean over rounds: {drifts[0]:.2f} and {drifts[1]:.2f} (measured)."
-    )
+    drift = f"{drifts[0]:.2f} and {drifts[1]:.2f}"
+    return f"{text}. Client drift, mean over rounds with several replies: {drift} (measured)."
 
 
 def _drift(runs: tuple[Run, ...]) -> float:
@@ -122,6 +121,23 @@ def _devices(result: Federated) -> str:
     return (
         f"On a device's own mix of classes: {', '.join(parts)}: the shared model's right answers "
         "by class (measured), weighted by what the device holds (counted)."
+    )
+
+
+def _refused(result: Federated) -> str:
+    """How many replies the server's guard did not take."""
+    parts = []
+    for name, runs in zip(result.algorithms, result.runs, strict=True):
+        refused = sum(int(run.refused.sum()) for run in runs)
+        sent = refused + sum(int(run.answered.sum()) for run in runs)
+        if refused:
+            share = max(0.001, refused / sent)
+            parts.append(f"{share:.1%} of the replies to {TITLES[name]}")
+    if not parts:
+        return ""
+    return (
+        f"The server's guard refused {' and '.join(parts)}: updates of more than ten times the "
+        "usual size (counted)."
     )
 
 
@@ -173,18 +189,18 @@ def python(result: Federated) -> str:
     lr = settings.pop("lr")
     own = ", ".join(f"{key}={value!r}" for key, value in settings.items())
     seed = result.runs[0][0].seed
+    hidden = about["network"].split("-")[1]
     how = f"Dirichlet({where.skew!r})" if where.skew else "IID()"
     faults = f"    faults=Faults(dropout={where.dropout!r}),\n" if where.dropout else ""
     return (
         "import tinykit as tk\n"
         "from tinykit.data.partitions import IID, Dirichlet, partition\n"
-        f"from tinykit.federated import {ALGORITHMS[name]}, Faults, Local, Simulation\n"
-        "from tinykit.explore.sweep.federate import network\n\n"
+        f"from tinykit.federated import {ALGORITHMS[name]}, Faults, Local, Simulation\n\n"
         'digits = tk.data.load("digits")\n'
         f"devices = partition(digits, {how}, devices={about['devices']}, "
         f"samples={about['samples']}, seed={seed})\n"
         "simulation = Simulation(\n"
-        f"    network(seed={seed}),  # {about['network']}\n"
+        f"    tk.zoo.mlp(digits.spec, hidden=({hidden},), seed={seed}),\n"
         f"    devices,\n"
         f"    {ALGORITHMS[name]}({own}),\n"
         f"    local=Local(steps={about['local']['steps']}, batch={about['local']['batch']}, "

@@ -37,7 +37,12 @@ class Mix:
     @property
     def alike(self) -> bool:
         """Whether all devices train equally fast."""
-        return len({load(n).training_macs_per_s.value for n in self.shares}) == 1
+        return self.whole(1)
+
+    def whole(self, cutoff: int) -> bool:
+        """Whether a cut-off leaves every device time for all its steps."""
+        rates = [load(n).training_macs_per_s.value for n in self.shares]
+        return not cutoff or max(rates) <= cutoff * min(rates)
 
     def cutoff_s(self, work: Work, epochs: int, cutoff: int, batch: int = BATCH) -> float | None:
         """Seconds of training after which devices stop, for a cut-off of `CUTOFFS`."""

@@ -10,7 +10,7 @@ from tinykit.explore._round_fleets import COHORTS, CUTOFFS, EPOCHS, MIXES
 from tinykit.explore._shipped import TableError, check_format, stored
 
 FORMAT = 1
-#: for all fleets that nobody cuts off: every device does all its steps
+#: for all fleets in which nobody is cut off: every device does all its steps
 ALIKE = "alike"
 
 
@@ -52,7 +52,7 @@ class RoundTable:
 
     def accuracy(self, mix: str, cutoff: int, cohort: int, epochs: int) -> tuple[float, ...]:
         """Of the digits' small network when devices of `mix` do what they get done, by seed."""
-        key = (ALIKE, 0) if not cutoff or MIXES[mix].alike else (mix, cutoff)
+        key = (ALIKE, 0) if MIXES[mix].whole(cutoff) else (mix, cutoff)
         return self.accuracies[*key, cohort, epochs]
 
 

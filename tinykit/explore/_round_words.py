@@ -84,6 +84,8 @@ def _energy(result: Costed) -> str:
 
 def _cut(result: Costed) -> str:
     cost, whole = result.cost, result.costs[result.epochs, 0]
+    if (cost.done == cost.asked).all():
+        return "All devices get their steps done before the cut-off: it changes nothing."
     done = cost.done.sum() / cost.asked.sum()
     empty = int((cost.done == 0).sum())
     nothing = f"; {empty} of {result.cohort} get no step done and send nothing" if empty else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -14,23 +13,32 @@ from torch import Tensor, nn
 from tinykit.data.federation import Federation
 from tinykit.data.types import Split
 from tinykit.federated import checkpoint as _checkpoint
+from tinykit.federated.checks import real, whole
 from tinykit.federated.cohort import Cohort
+from tinykit.federated.compression.base import Compression
 from tinykit.federated.customise import Customise
 from tinykit.federated.deployment import Deployment
 from tinykit.federated.engines import Engine, choose
-from tinykit.federated.engines.engine import Broadcast, Pool, Setting, Train, Work
-from tinykit.federated.errors import ClientError, FederatedError
+from tinykit.federated.engines.engine import Pool, Setting, Train
+from tinykit.federated.errors import FederatedError
 from tinykit.federated.evaluate import device_accuracies, shared_accuracy
 from tinykit.federated.faults import Faults
 from tinykit.federated.guard import Guard
 from tinykit.federated.history import History, Round
-from tinykit.federated.local import Local, minibatches
+from tinykit.federated.local import Local
+from tinykit.federated.masking import Masking
 from tinykit.federated.net import Loss, Net, cross_entropy
-from tinykit.federated.randomness import Purpose, generator
+from tinykit.federated.privacy import Privacy
+from tinykit.federated.reject import (
+    reject_other_types,
+    reject_unfit,
+    torch_device,
+)
+from tinykit.federated.rounds import play
 from tinykit.federated.store import Store
 from tinykit.federated.strategies.fedavg import FedAvg
-from tinykit.federated.strategy import Replies, Strategy
-from tinykit.federated.system import RoundCost
+from tinykit.federated.strategy import Strategy
+from tinykit.federated.uplink import Uplink, reject_combination
 from tinykit.nn.progress import bar
 
 #: called after each round with the simulation and the round; whatever it raises stops the run
@@ -47,7 +55,8 @@ class Simulation:
     strategy : the algorithm; FedAvg if None
     local : what a device does in a round
     cohort : how many devices are asked a round: a number, or a share in (0, 1], or a `Cohort`
-    seed : of everything random; the same seed gives the same bits on the same engine
+    seed : of everything random; the same seed gives the same bits on the same engine (vectorised:
+        and with the same number of threads)
     engine : "sequential", "vectorised", "flower", an `Engine`, or None: chosen by model and cohort
     test : central examples that the shared model is evaluated with
     evaluate_every : rounds between evaluations; the last round of a `run` is always evaluated
@@ -58,6 +67,9 @@ class Simulation:
     deployment : the fleet it runs on; None: devices take no time and are always there
     faults : devices that fail on purpose. Those that drop out cost nothing
     guard : which replies the server takes
+    compression : what devices send instead of their update, e.g. `TopK(0.01) + KBit(4)`
+    privacy : DP-FedAvg; the cohort is then sampled by Poisson, and replies count alike
+    masking : the server sees the sum of the updates only
     on_error : "raise" when a client function fails, or "drop" the device for that round
     device : where it computes, "cpu" or "cuda"; None: on a GPU where there is one
 
@@ -66,7 +78,9 @@ class Simulation:
     server : the strategy's vectors
     statistics : of batch norm, shared (S,)
     memories : what devices remember
+    uplink : what happens to updates on their way, and what devices could not say yet
     history : what happened
+    usual : norms of the updates of the last rounds, for the guard
 
     Raises
     ------
@@ -91,28 +105,42 @@ class Simulation:
         deployment: Deployment | None = None,
         faults: Faults | None = None,
         guard: Guard | None = None,
+        compression: Compression | None = None,
+        privacy: Privacy | None = None,
+        masking: Masking | None = None,
         on_error: str = "raise",
         loss: Loss = cross_entropy,
         device: str | None = None,
     ) -> None:
+        reject_other_types(
+            federation=(federation, Federation),
+            strategy=(strategy, Strategy),
+            local=(local, Local),
+            test=(test, Split),
+            personalise=(personalise, Customise),
+            deployment=(deployment, Deployment),
+            faults=(faults, Faults),
+            guard=(guard, Guard),
+        )
         if on_error not in ("raise", "drop"):
             raise FederatedError(f"on_error is 'raise' or 'drop', got {on_error!r}")
-        if evaluate_every < 1:
-            raise FederatedError(f"evaluate_every must be 1 or more, got {evaluate_every}")
+        whole("evaluate_every", evaluate_every, least=1)
+        if evaluate_devices is not None:
+            whole("evaluate_devices (None: all)", evaluate_devices, least=0)
         if not federation.sizes.any():
             raise FederatedError(f"{federation.name}: no device holds an example to learn from")
         self.federation = federation
         self.strategy = strategy or FedAvg()
         self.local = local or Local()
         self.cohort = Cohort.of(cohort, federation)
-        self.seed = seed
+        self.seed = whole("seed", seed, least=0)
         self.evaluate_every, self.evaluate_devices = evaluate_every, evaluate_devices
         self.personalise = personalise or self.strategy.customise
         self.deployment = None if deployment is None else deployment.check(federation)
-        self.faults, self.guard, self.on_error = faults or Faults(), guard or Guard(), on_error
+        self.faults, self.on_error = faults or Faults(), on_error
         # a GPU where there is one; only the vectorised engine gains from it
         on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
-        where = torch.device(device or ("cuda" if on_gpu else "cpu"))
+        where = torch_device(device or ("cuda" if on_gpu else "cpu"))
         net = Net(model, loss, where)
         pool = Pool.of(federation.pool.x, federation.pool.y, where)
         self.setting = Setting(net, self.strategy, self.local, pool)
@@ -121,9 +149,23 @@ class Simulation:
         self.server = self.strategy.begin(net)
         self.statistics = net.statistics.clone()
         self.memories = Store()
+        self.uplink = Uplink(
+            net,
+            self.strategy,
+            compression,
+            privacy,
+            masking,
+            seed=seed,
+            share=self.cohort.probability(federation),
+            devices=int((federation.sizes > 0).sum()),
+        )
+        # where only a sum is used, nobody may compare updates with each other
+        self.guard = guard or Guard(outlier=None if self.uplink.summed else Guard.outlier)
+        reject_combination(self.uplink, self.cohort, self.guard.outlier is not None)
         self.history = History()
-        self._usual: deque[float] = deque()
-        _reject_unfit(self)
+        self.usual: deque[float] = deque()
+        customises = (self.strategy.customise, self.personalise)
+        reject_unfit(self.setting, federation.spec, self.test, customises)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -160,23 +202,22 @@ class Simulation:
         ClientError
             A client function failed (unless ``on_error="drop"``).
         """
-        if rounds < 0 or checkpoint_every < 1:
-            raise FederatedError(
-                f"rounds must be at least 0 and checkpoint_every 1, got {rounds} and "
-                f"{checkpoint_every}"
-            )
-        if until is not None and self.test is None:
-            raise FederatedError("`until` is an accuracy on `test`: give Simulation test=data.test")
+        whole("rounds", rounds, least=0)
+        whole("checkpoint_every", checkpoint_every, least=1)
+        if until is not None:
+            real("until", until, least=0, most=1)
+            if self.test is None:
+                raise FederatedError("`until` is an accuracy on `test`: Simulation(test=data.test)")
         if checkpoint is not None and Path(checkpoint).exists():
             _checkpoint.resume(self, checkpoint)
 
         def job(train: Train) -> None:
             with bar(rounds, type(self.strategy).__name__, progress) as shown:
                 shown.update(min(self.done, rounds))
-                while self.done < rounds:
+                while self.done < rounds and not self._reached(until):
                     last = self.done + 1 == rounds
                     row = self._round(train, last)
-                    reached = until is not None and (row.accuracy or 0.0) >= until
+                    reached = self._reached(until)
                     if checkpoint is not None and (
                         last or reached or self.done % checkpoint_every == 0
                     ):
@@ -186,60 +227,17 @@ class Simulation:
                         shown.set_postfix_str(f"accuracy {row.accuracy:.2%}")
                     if on_round is not None:
                         on_round(self, row)
-                    if reached:
-                        break
 
         if self.done < rounds:
             self.engine.session(self.setting, job)
         return self.history
 
+    def _reached(self, until: float | None) -> bool:
+        accuracy = self.history[-1].accuracy if self.done else None
+        return until is not None and accuracy is not None and accuracy >= until
+
     def _round(self, train: Train, last: bool) -> Round:
-        number = self.done
-        online = None if self.deployment is None else self.deployment.online(number, self.seed)
-        asked = self.cohort.draw(self.federation, self.seed, number, online)
-        kinds = {d: self.faults.kind(self.seed, number, d) for d in asked}
-        failed = {d: "it dropped out" for d, kind in kinds.items() if kind == "dropout"}
-        cost, steps = self._cost([d for d in asked if d not in failed], failed)
-        works = [self._work(number, d, steps.get(d)) for d in asked if d not in failed]
-        broadcast = Broadcast(
-            number,
-            {name: self.server[name] for name in ("model", *self.strategy.shared)},
-            self.statistics,
-            self.local.lr_in(number),
-            self.seed,
-        )
-        replies: Replies | None = None
-        if works:
-            replies, errors = train(broadcast, works)
-            if errors and self.on_error == "raise":
-                first = min(errors)
-                raise ClientError(
-                    f"device {first} failed in round {number + 1}: {errors[first]}. "
-                    "on_error='drop' goes on without such devices"
-                )
-            failed |= errors
-        loss = drift = float("nan")
-        if replies is not None:
-            replies = self.faults.spoil(replies, kinds, self.server["model"])
-            replies, refused = self._guarded(replies)
-            failed |= refused
-        if replies is not None:
-            loss = float((replies.loss * replies.steps).sum() / replies.steps.sum())
-            drift = _drift(replies, self.server["model"])
-            self._take(replies)
-        row = Round(
-            number=number + 1,
-            asked=len(asked),
-            answered=0 if replies is None else len(replies),
-            failed=dict(sorted(failed.items())),
-            loss=loss,
-            drift=drift,
-            bytes_down=len(asked) * self.bytes_down,
-            bytes_up=(0 if replies is None else len(replies)) * self.bytes_up,
-            seconds=None if cost is None else cost.round_seconds,
-            joules=None if cost is None else cost.total_joules,
-            **self._evaluation(number, last),
-        )
+        row = play(self, train, last)
         self.history.rounds.append(row)
         return row
 
@@ -252,61 +250,7 @@ class Simulation:
     @property
     def bytes_up(self) -> int:
         """What a device sends back, counted."""
-        net = self.setting.net
-        return 4 * (self.strategy.travels(net) + net.size * len(self.strategy.sends))
-
-    def _cost(
-        self, devices: list[int], failed: dict[int, str]
-    ) -> tuple[RoundCost | None, dict[int, int]]:
-        """What the round costs, and the steps that each device does; adds to `failed`."""
-        if self.deployment is None:
-            return None, {}
-        cost = self.deployment.cost(
-            devices, self.federation, self.local, self.bytes_down, self.bytes_up
-        )
-        for device, late in zip(devices, cost.dropped.tolist(), strict=True):
-            if late:
-                failed[device] = "it missed the deadline"
-        steps = dict(zip(devices, cost.done.tolist(), strict=True))
-        for device, done in steps.items():
-            if not done:
-                failed.setdefault(device, "it got no step done before the cut-off")
-        return cost, steps
-
-    def _work(self, round: int, device: int, most: int | None) -> Work:
-        part = self.federation.train[device]
-        steps = self.local.steps_for(len(part))
-        if most is not None:
-            steps = min(steps, most)
-        batch = self.local.batch
-
-        def drawn(purpose: Purpose) -> Any:
-            return minibatches(part, steps, batch, generator(self.seed, purpose, round, device))
-
-        supported = self.strategy.customise.supported
-        return Work(
-            device,
-            drawn(Purpose.QUERY),
-            drawn(Purpose.SUPPORT) if supported else None,
-            len(part),
-            self.memories.get(device, self._first_memory()),
-        )
-
-    def _first_memory(self) -> dict[str, Tensor]:
-        return self.strategy.first_memory(self.server, self.statistics, self.setting.net)
-
-    def _guarded(self, replies: Replies) -> tuple[Replies | None, dict[int, str]]:
-        refused = self.guard.refused(replies, self.server["model"], self._usual)
-        kept = [row for row, device in enumerate(replies.devices) if device not in refused]
-        if not kept:
-            return None, refused
-        return (replies.take(kept) if refused else replies), refused
-
-    def _take(self, replies: Replies) -> None:
-        self.server = self.strategy.aggregate(self.server, replies, len(self.federation))
-        if len(self.statistics):
-            self.statistics = self.strategy.average(replies.statistics, replies)
-        self.memories.put(replies.devices, replies.memory)
+        return self.uplink.bytes_each
 
     # -- looking at it ----------------------------------------------------------------------------
 
@@ -355,7 +299,7 @@ class Simulation:
         Raises
         ------
         FederatedError
-            The federation has no test parts.
+            The federation has no test parts, or one of `devices` has none.
         """
         test = self.federation.test
         if not test:
@@ -364,6 +308,8 @@ class Simulation:
             )
         if devices is None:
             devices = [d for d in range(len(test)) if len(test[d])]
+        if empty := [d for d in devices if 0 <= d < len(test) and not len(test[d])]:
+            raise FederatedError(f"devices {empty} hold no examples to be tested with")
         models = [self._personal(d) for d in devices]
         accuracies = device_accuracies(
             self.setting.net,
@@ -375,11 +321,21 @@ class Simulation:
         )
         return dict(zip(devices, accuracies, strict=True))
 
+    def memory_of(self, device: int) -> dict[str, Tensor]:
+        """What `device` remembers; what a new one starts with if it was never asked."""
+        first = self.strategy.first_memory(self.server, self.statistics, self.setting.net)
+        return self.memories.get(device, first)
+
     def _personal(self, device: int) -> tuple[Tensor, Tensor]:
-        memory = self.memories.get(device, self._first_memory())
+        if not 0 <= device < len(self.federation):
+            raise FederatedError(
+                f"there is no device {device}; {self.federation.name} has {len(self.federation)}"
+            )
+        memory = self.memory_of(device)
         return self.strategy.personal(self.server, self.statistics, memory, self.setting.net)
 
-    def _evaluation(self, number: int, last: bool) -> dict[str, Any]:
+    def evaluation(self, number: int, last: bool) -> dict[str, Any]:
+        """What a `Round` says of accuracy after round `number` (from 0), where it is due."""
         if not last and (number + 1) % self.evaluate_every:
             return {}
         found: dict[str, Any] = {}
@@ -399,28 +355,3 @@ def simulate(
     simulation = Simulation(model, federation, strategy, **settings)
     simulation.run(rounds)
     return simulation
-
-
-def _drift(replies: Replies, start: Tensor) -> float:
-    updates = replies.model - start
-    spread = torch.linalg.vector_norm(updates - updates.mean(0), dim=1).mean()
-    length = torch.linalg.vector_norm(updates, dim=1).mean()
-    return float(spread / length) if length > 0 else 0.0
-
-
-def _reject_unfit(simulation: Simulation) -> None:
-    """Errors for what would otherwise come up in the middle of a run, or not at all."""
-    spec, net = simulation.federation.spec, simulation.setting.net
-    probe = copy.copy(simulation.setting.pool.x[:2])
-    try:
-        logits, _ = net.logits(net.start, net.statistics, probe)
-    except (RuntimeError, ValueError) as error:
-        raise FederatedError(
-            f"the model does not take examples of {spec.name}, which are {tuple(probe.shape[1:])} "
-            f"(C, H, W): {str(error).splitlines()[0]}"
-        ) from None
-    if logits.ndim != 2 or logits.shape[1] < spec.num_classes:
-        raise FederatedError(
-            f"the model returns {tuple(logits.shape[1:])} for an example; {spec.name} has "
-            f"{spec.num_classes} classes"
-        )

@@ -50,6 +50,26 @@ class Replies:
     def __len__(self) -> int:
         return len(self.devices)
 
+    @staticmethod
+    def join(parts: Sequence[Replies]) -> Replies:
+        """Those of all `parts`, one after another."""
+
+        def named(kind: str) -> dict[str, Tensor]:
+            names = getattr(parts[0], kind)
+            return {n: torch.cat([getattr(part, kind)[n] for part in parts]) for n in names}
+
+        return Replies(
+            tuple(device for part in parts for device in part.devices),
+            torch.cat([part.model for part in parts]),
+            torch.cat([part.statistics for part in parts]),
+            named("memory"),
+            named("sent"),
+            torch.cat([part.examples for part in parts]),
+            torch.cat([part.steps for part in parts]),
+            torch.cat([part.loss for part in parts]),
+            parts[0].lr,
+        )
+
     def take(self, rows: Sequence[int]) -> Replies:
         """Those rows only."""
         index = torch.tensor(rows, dtype=torch.int64, device=self.model.device)
@@ -81,6 +101,9 @@ class Strategy:
     shared : names of vectors of P numbers that the server keeps and sends along; zeros at first
     private : the same, not sent
     sends : names of vectors of P numbers that a device sends besides the model
+    mean_only : `aggregate` needs nothing of the replies but the plain mean of their models, and
+        devices send nothing else: what differential privacy and masking ask for. A class that says
+        so calls `average` on ``replies.model`` alone, and is given one row: the mean
     """
 
     customise: Customise = field(default_factory=Identity)
@@ -89,6 +112,7 @@ class Strategy:
     memory: ClassVar[tuple[str, ...]] = ()
     shared: ClassVar[tuple[str, ...]] = ()
     private: ClassVar[tuple[str, ...]] = ()
+    mean_only: ClassVar[bool] = False
 
     @property
     def sends(self) -> tuple[str, ...]:
@@ -104,7 +128,7 @@ class Strategy:
         Parameters
         ----------
         replies : at least one
-        devices : how many there are in the whole federation
+        devices : how many of the federation hold examples, and so may be asked
         """
         return {**server, "model": self.average(replies.model, replies)}
 
@@ -139,6 +163,10 @@ class Strategy:
     def travels(self, net: Net) -> int:
         """Numbers that go to a device and back as the model: parameters and statistics."""
         return net.size + len(net.statistics)
+
+    def own(self, net: Net) -> Tensor:
+        """Positions of parameters that never leave their device, int64."""
+        return torch.zeros(0, dtype=torch.int64, device=net.device)
 
 
 def weighted_mean(rows: Tensor, weights: Sequence[float]) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinykit.plots.federation import BLUES
 from tinykit.plots.style import OKABE_ITO, figure
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ LOOKS = (
     (OKABE_ITO["green"], "dot", "rgba(0,158,115,0.16)"),
     (OKABE_ITO["purple"], "dashdot", "rgba(204,121,167,0.16)"),
 )
-#: white to dark blue
-BLUES = [
-    [0.0, "#FFFFFF"], [0.02, "#E3EFF7"], [0.1, "#B5D5EA"], [0.3, "#56A3D0"], [0.6, "#0072B2"],
-    [1.0, "#00324F"],
-]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +181,7 @@ def holdings(
         ],
         "colorbar": {
             "title": {"text": "of the<br>device's<br>examples"}, "thickness": 14,
-            "tickvals": [0, 0.25, 0.5, 0.75, 1],
-            "ticktext": ["0 %", "25 %", "50 %", "75 %", "100 %"],
+            "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%",
         },
     }  # fmt: skip
     return figure(

@@ -266,9 +266,10 @@ function drawColorbar(trace, left, top, bottom, size) {
     svg += `<rect x="${left}" y="${px(y)}" width="14" height="${px(high + 0.5)}" fill="${colorAt(trace.colorscale, (k + 0.5) / steps)}"/>`;
   }
   const ticks = bar.tickvals ?? linearTicks(lo, hi, 5);
+  const text = (v) => (bar.tickformat === ".0%" ? `${Math.round(100 * v)}%` : tickText(v));
   ticks.forEach((v, k) => {
     const y = bottom - ((v - lo) / (hi - lo || 1)) * (bottom - head);
-    svg += `<text x="${left + 18}" y="${px(y + size / 3)}" font-size="${size}">${words(at(bar.ticktext, k) ?? tickText(v))}</text>`;
+    svg += `<text x="${left + 18}" y="${px(y + size / 3)}" font-size="${size}">${words(at(bar.ticktext, k) ?? text(v))}</text>`;
   });
   return svg;
 }

@@ -101,12 +101,9 @@ def holds(parts: Federation) -> np.ndarray:
 
 def network(seed: int) -> nn.Module:
     """64-64-10."""
-    import torch
-    from torch import nn
+    from tinykit.nn import zoo
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10))
+    return zoo.mlp(data.load("digits").spec, hidden=(HIDDEN,), seed=seed)
 
 
 def strategy(name: str, own: dict[str, float]) -> Strategy:
@@ -157,7 +154,7 @@ def one(
         "dropout": where.dropout, "seed": seed,
         "right": run.right.tolist(), "classes": run.classes.tolist(),
         "drift": [None if np.isnan(d) else d for d in run.drift.tolist()],
-        "answered": run.answered.tolist(),
+        "answered": run.answered.tolist(), "refused": run.refused.tolist(),
     }  # fmt: skip
     log.info("%s: %d right, %.1f s", _key(row), run.right[-1], time.monotonic() - started)
     return row
@@ -176,6 +173,8 @@ def watched(
             seed, np.array([int(r.sum()) for r in right]), right[-1],
             np.array([round(r.drift, 2) for r in history]),
             np.array([r.answered for r in history]),
+            # all else that fails here is an update that the server's guard refuses
+            np.array([sum(why != "it dropped out" for why in r.failed.values()) for r in history]),
         )  # fmt: skip
 
     def after(made: Simulation, _: Any) -> None:
