@@ -20,6 +20,7 @@ from tinykit.federated.engines.engine import Broadcast
 from tinykit.federated.engines.single import SingleDevice
 from tinykit.federated.errors import FederatedError
 from tinykit.federated.local import Local
+from tinykit.federated.rounds import work_of
 from tinykit.federated.simulation import Simulation
 from tinykit.federated.strategy import Strategy
 
@@ -122,7 +123,7 @@ def quadratic_device(
     """
     made = quadratic_simulation([hessian], [optimum], start=start, steps=steps, lr=lr)
     broadcast = Broadcast(0, made.server, made.statistics, lr, made.seed)
-    device = SingleDevice(made.setting.net, made.setting, broadcast, made._work(0, 0, None))
+    device = SingleDevice(made.setting.net, made.setting, broadcast, work_of(made, 0, 0, None))
     device.shared, device.memory = (
         {name: torch.tensor(np.asarray(v), dtype=torch.float32) for name, v in (of or {}).items()}
         for of in (shared, memory)
