@@ -274,7 +274,7 @@ shown
 
 # %% [markdown]
 # A round is not the price. What travels is: the model to the device and back, and with SCAFFOLD the control variates too. As published a device sends two vectors; but the server
-# can work out the second from the model that it gets, as it knows $w$, $K$, $\eta$ and $c$ (`recover=True`). Counted, for 90 % of the test images:
+# can work out the second from the model that it gets, as it knows $w$, $K$, $\eta$ and $c$ (`recover=True`, run here; the algorithm is the same, and so are its rounds). Counted, for 90 % of the test images:
 
 # %%
 variants = {**ran, "SCAFFOLD, as published": ran["SCAFFOLD"]}
