@@ -133,13 +133,9 @@ def simulation(
 
 def right_by_class(made: Simulation, split: Split) -> np.ndarray:
     """How many examples of each class the shared model gets right, (classes,)."""
-    import torch
+    from tinykit.nn.train import predict
 
-    net = made.setting.net
-    x = torch.from_numpy(np.ascontiguousarray(split.x.transpose(0, 3, 1, 2)))
-    with torch.inference_mode():
-        logits, _ = net.logits(made.weights(), made.statistics, x)
-    right = logits.argmax(1).numpy() == split.y
+    right = predict(made.model(), split.x).argmax(1) == split.y
     return np.bincount(split.y[right], minlength=len(made.federation.spec.classes))
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SEEDS = (0, 1)
+SEEDS = (0,)
 DEVICES, SAMPLES, ROUNDS, SKEW, LR = 50, 20, 20, 0.3, 0.3
 #: accuracy is the mean after the last so many rounds
 LAST = 5
@@ -114,8 +114,6 @@ def one(
 
 def networks(names: tuple[str, ...] = tuple(NETWORKS)) -> dict[str, dict[str, Any]]:
     """What the networks of the knob come to, counted from their graphs."""
-    import torch
-
     from tinykit.data.types import DataSpec
     from tinykit.formats.torch_export import from_torch
     from tinykit.nn import zoo
@@ -126,7 +124,8 @@ def networks(names: tuple[str, ...] = tuple(NETWORKS)) -> dict[str, dict[str, An
         spec = DataSpec(name, shape, tuple(map(str, range(classes))))
         net = network(0) if name == "mlp" else getattr(zoo, name)(spec)
         height, width, channels = shape
-        graph = from_torch(net, torch.zeros(1, channels, height, width), name).graph
+        example = next(net.parameters()).new_zeros(1, channels, height, width)
+        graph = from_torch(net, example, name).graph
         counted[name] = {
             "title": title,
             "macs": graph.macs,
