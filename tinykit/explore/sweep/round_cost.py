@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SEEDS = (0,)
+SEEDS = (0, 1, 2)
 DEVICES, SAMPLES, ROUNDS, SKEW, LR = 50, 20, 20, 0.3, 0.3
 #: accuracy is the mean after the last so many rounds
 LAST = 5
