@@ -18,7 +18,7 @@ PICTURES = {
     "inside-engine": ("inside_engine", 1480),
     "combine": ("combine", 1150),
     "federate": ("federate", 1280),
-    "round-cost": ("round_cost", 1240),
+    "round-cost": ("round_cost", 1320),
 }
 WIDTH = 1400
 
