@@ -80,7 +80,7 @@ class Simulation:
     memories : what devices remember
     uplink : what happens to updates on their way, and what devices could not say yet
     history : what happened
-    usual : norms of the updates of the last rounds, for the guard
+    usual : largest norms of the updates of the last rounds, for the guard
 
     Raises
     ------
