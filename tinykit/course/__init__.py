@@ -13,6 +13,7 @@ from tinykit.course.shipped import shipped
 
 if TYPE_CHECKING:
     from tinykit.course.bits import BitsExplorer
+    from tinykit.course.personal import PersonalExplorer
     from tinykit.course.profiles import LayerExplorer
     from tinykit.course.ranges import RangeExplorer
 
@@ -23,6 +24,7 @@ __all__ = [
     "Exercise",
     "LayerExplorer",
     "Mistake",
+    "PersonalExplorer",
     "Prediction",
     "RangeExplorer",
     "Report",
@@ -36,6 +38,7 @@ __all__ = [
 _EXPLORERS = {
     "BitsExplorer": "tinykit.course.bits",
     "LayerExplorer": "tinykit.course.profiles",
+    "PersonalExplorer": "tinykit.course.personal",
     "RangeExplorer": "tinykit.course.ranges",
 }
 
