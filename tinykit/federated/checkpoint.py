@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +22,18 @@ if TYPE_CHECKING:
     from tinykit.federated.simulation import Simulation
 
 VERSION = 1
+#: a file begins with this, the version, a line's end, and the SHA-256 of what follows
+NAME = b"tinykit federation "
 
 
 def settings(run: Simulation) -> dict[str, str]:
     """What the bits of `run` depend on, in words, by name."""
     net = run.setting.net
-    shapes = {name: tuple(value.shape) for name, value in net.module.state_dict().items()}
-    first = hashlib.sha256(net.start.cpu().numpy().tobytes())
-    first.update(net.statistics.cpu().numpy().tobytes())
+    state = net.module.state_dict()
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    first = hashlib.sha256()
+    for value in (net.start, *state.values()):
+        first.update(value.cpu().numpy().tobytes())
     return {
         "model": f"{net.module} {shapes} {net.loss_of_each.__qualname__} {first.hexdigest()}",
         "federation": f"{run.federation.name} {_federation(run)}",
@@ -60,7 +63,6 @@ def save(run: Simulation, path: str | Path) -> None:
     out = io.BytesIO()
     torch.save(
         {
-            "version": VERSION,
             "settings": settings(run),
             "server": {name: value.cpu() for name, value in run.server.items()},
             "statistics": run.statistics.cpu(),
@@ -70,7 +72,9 @@ def save(run: Simulation, path: str | Path) -> None:
         },
         out,
     )
-    store(Path(path), out.getvalue())
+    body = out.getvalue()
+    head = NAME + b"%d\n" % VERSION
+    store(Path(path), head + hashlib.sha256(body).digest() + body)
 
 
 def resume(run: Simulation, path: str | Path) -> None:
@@ -81,19 +85,8 @@ def resume(run: Simulation, path: str | Path) -> None:
     FederatedError
         No checkpoint of a simulation, damaged, or one of other settings.
     """
-    try:
-        state = torch.load(Path(path), weights_only=True, map_location="cpu")
-        version, saved = state["version"], state["settings"]
-    except FileNotFoundError:
-        raise FederatedError(f"there is no checkpoint {path}") from None
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise FederatedError(
-            f"{path} is no checkpoint of a simulation, or damaged ({type(error).__name__}): "
-            "delete it and start again"
-        ) from None
-    if version != VERSION:
-        raise FederatedError(f"{path} is of version {version}; this tinykit reads {VERSION}")
-    mine = settings(run)
+    state = torch.load(io.BytesIO(_body(path)), weights_only=True, map_location="cpu")
+    saved, mine = state["settings"], settings(run)
     if different := [key for key in mine if saved.get(key) != mine[key]]:
         first = different[0]
         raise FederatedError(
@@ -107,6 +100,26 @@ def resume(run: Simulation, path: str | Path) -> None:
     run.memories.restore(state["memories"], device)
     run._usual = deque(state["usual"])
     run.history = History.from_state(state["history"])
+
+
+def _body(path: str | Path) -> bytes:
+    """What `save` wrote, whole."""
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise FederatedError(f"the checkpoint {path} cannot be read: {error.strerror}") from None
+    head, _, rest = raw.partition(b"\n")
+    if not head.startswith(NAME):
+        raise FederatedError(
+            f"{path} is no checkpoint of a simulation: give another file, or delete it"
+        )
+    version = head.removeprefix(NAME).decode("ascii", "replace")
+    if version != str(VERSION):
+        raise FederatedError(f"{path} is of version {version}; this tinykit reads {VERSION}")
+    size = hashlib.sha256().digest_size
+    if hashlib.sha256(rest[size:]).digest() != rest[:size]:
+        raise FederatedError(f"{path} is damaged: delete it and start again")
+    return rest[size:]
 
 
 def _short(text: str | None, most: int = 90) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from tinykit.data.federation import Federation
+from tinykit.federated.checks import real, whole
 from tinykit.federated.errors import FederatedError
 from tinykit.federated.randomness import Purpose, generator
 
@@ -23,12 +24,24 @@ class Cohort:
     sampling : "fixed" draws that many without replacement; "poisson" has every device take part
         with the same probability, on its own, as the accounting of differential privacy assumes.
         Such a cohort may be empty
+    expected : how many take part on average; `of` counts it
     """
 
     devices: int = 0
     share: float = 0.0
     sampling: Literal["fixed", "poisson"] = "fixed"
-    expected: int = 0
+    expected: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        whole("the devices of a cohort", self.devices, least=0)
+        real("a cohort's share of the devices", self.share, least=0, most=1)
+        if self.sampling not in ("fixed", "poisson"):
+            raise FederatedError(f"sampling is 'fixed' or 'poisson', got {self.sampling!r}")
+        if bool(self.devices) == bool(self.share):
+            raise FederatedError(
+                "nobody would take part: a cohort is a number of devices from 1 on, or a share "
+                f"above 0 and up to 1, got devices={self.devices}, share={self.share}"
+            )
 
     @staticmethod
     def of(given: int | float | Cohort, federation: Federation) -> Cohort:
@@ -43,17 +56,10 @@ class Cohort:
         if not isinstance(given, Cohort):
             if isinstance(given, bool) or not isinstance(given, int | float | np.number):
                 raise FederatedError(f"a cohort is a number of devices or a share, got {given!r}")
-            whole = isinstance(given, int | np.integer)
-            given = Cohort(devices=int(given)) if whole else Cohort(share=float(given))
-        if given.sampling not in ("fixed", "poisson"):
-            raise FederatedError(f"sampling is 'fixed' or 'poisson', got {given.sampling!r}")
-        if bool(given.devices) == bool(given.share) or given.devices < 0:
-            raise FederatedError(
-                "nobody would take part: a cohort is a number of devices from 1 on, or a share "
-                f"above 0 and up to 1, got devices={given.devices}, share={given.share}"
-            )
-        if given.share and not 0 < given.share <= 1:
-            raise FederatedError(f"a share of devices lies above 0 and up to 1, got {given.share}")
+            if isinstance(given, int | np.integer):
+                given = Cohort(devices=int(given))
+            else:
+                given = Cohort(share=float(given))
         if given.devices > holding:
             raise FederatedError(
                 f"a cohort of {given.devices} is more than the {holding} devices of "

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
+from tinykit.federated.checks import real, whole
 from tinykit.federated.errors import FederatedError
 from tinykit.federated.net import Net, mean
 
@@ -41,6 +42,15 @@ class Customise(ABC):
     """
 
     supported: ClassVar[bool] = True
+
+    def reject_unfit(self, net: Net, classes: int) -> None:  # noqa: B027
+        """Nothing, if it can customise `net` for data of so many classes.
+
+        Raises
+        ------
+        FederatedError
+            It cannot.
+        """
 
     @abstractmethod
     def loss(
@@ -88,10 +98,8 @@ class MAML(Customise):
     first_order: bool = False
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or not 0 < self.lr < float("inf"):
-            raise FederatedError(
-                f"MAML needs steps >= 0 and lr > 0, got {self.steps} and {self.lr}"
-            )
+        whole("steps of MAML", self.steps, least=0)
+        real("lr of MAML", self.lr, above=0)
 
     def adapted(
         self, net: Net, w: Tensor, statistics: Tensor, support: Examples
@@ -135,8 +143,15 @@ class Prototypes(Customise):
     classes: int = 10
 
     def __post_init__(self) -> None:
-        if self.classes < 2:
-            raise FederatedError(f"prototypes need at least 2 classes, got {self.classes}")
+        whole("classes of prototypes", self.classes, least=2)
+
+    def reject_unfit(self, net: Net, classes: int) -> None:
+        if self.classes < classes:
+            raise FederatedError(
+                f"prototypes of {self.classes} classes, the data has {classes}: "
+                f"Prototypes(classes={classes})"
+            )
+        net.last_linear()
 
     def distances(self, features: Tensor, support: Tensor, own: Examples) -> tuple[Tensor, Tensor]:
         """Logits (N, classes), and which classes `own` has, (classes,) of 0 and 1."""

@@ -101,8 +101,9 @@ class Device(ABC):
                 norm = torch.linalg.vector_norm(step)
                 step = step * (self.local.clip / norm.clamp(min=self.local.clip))
             if self.local.weight_decay:
-                step = step + self.local.weight_decay * w
-            w = self.keep(number, w - self.lr * step, w)
+                step = torch.add(step, w, alpha=self.local.weight_decay)
+            # as torch.optim.SGD adds, which rounds once: the same bits
+            w = self.keep(number, torch.add(w, step, alpha=-self.lr), w)
             self.statistics = self.keep(number, statistics, self.statistics)
             self._total = self._total + self.keep(number, loss, torch.zeros_like(loss))
         return w

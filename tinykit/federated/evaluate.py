@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from tinykit.federated.customise import Customise, Examples
+from tinykit.federated.customise import Customise, Examples, Identity
 from tinykit.federated.engines.engine import Pool
 from tinykit.federated.net import Net
 
@@ -42,15 +42,25 @@ def device_accuracies(
     Parameters
     ----------
     models : parameters (P,) and statistics (S,) of each device, before it customises them
-    train, test : positions of each device's examples; it customises with all of `train`
+    train, test : positions of each device's examples; it customises with all of `train`, and uses
+        the model as it is where that is empty
     """
-    accuracies: list[float] = []
+    accuracies = np.zeros(len(models))
     # batch norm would count padding where a device trains the model on its own examples
     size = 1 if net.normalises else CHUNK_CONVOLVING if net.convolves else CHUNK
-    for start in range(0, len(models), size):
-        part = slice(start, start + size)
-        accuracies += _together(net, customise, pool, models[part], train[part], test[part])
-    return accuracies
+    for how, own in ((Identity(), False), (customise, True)):
+        those = [k for k, part in enumerate(train) if bool(len(part)) == own]
+        for start in range(0, len(those), size):
+            part = those[start : start + size]
+            accuracies[part] = _together(
+                net,
+                how,
+                pool,
+                [models[k] for k in part],
+                [train[k] for k in part],
+                [test[k] for k in part],
+            )
+    return accuracies.tolist()
 
 
 def _together(
@@ -73,8 +83,12 @@ def _together(
         logits = customise.predict(net, w, statistics, support, pool.x[index])
         return ((logits.argmax(1) == pool.y[index]) * counts).sum()
 
-    with torch.no_grad():
-        found = vmap(right)(w, statistics, own, own_weight, held_out, counts)
+    with torch.no_grad(), torch.random.fork_rng(devices=[], enabled=net.random):
+        if net.random:
+            torch.manual_seed(0)  # devices customise in training mode, where dropout draws
+        found = vmap(right, randomness="different")(
+            w, statistics, own, own_weight, held_out, counts
+        )
     sizes = torch.tensor([max(1, len(part)) for part in test], device=found.device)
     return (found.double() / sizes).tolist()
 

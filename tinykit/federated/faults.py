@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 
+from tinykit.federated.checks import real
 from tinykit.federated.errors import FederatedError
 from tinykit.federated.randomness import Purpose, generator
 from tinykit.federated.strategy import Replies
+
+#: in the order in which a draw is divided among them
+KINDS = ("dropout", "nan", "huge", "flipped")
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,19 @@ class Faults:
     scale: float = 1e6
 
     def __post_init__(self) -> None:
-        shares = [getattr(self, f.name) for f in fields(self) if f.name != "scale"]
-        if not all(0 <= share <= 1 for share in shares) or sum(shares) > 1 + 1e-9:
+        for kind in KINDS:
+            real(f"the share of {kind} faults", getattr(self, kind), least=0, most=1)
+        real("scale of huge faults", self.scale, above=1)
+        if sum(getattr(self, kind) for kind in KINDS) > 1 + 1e-9:
             raise FederatedError(
-                "each kind of fault needs a share in [0, 1], together at most 1; got "
-                + ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self))
+                "the shares of all kinds of faults are together at most 1, got "
+                + ", ".join(f"{kind} {getattr(self, kind)}" for kind in KINDS)
             )
 
     def kind(self, seed: int, round: int, device: int) -> str | None:
         """What befalls `device` in `round`; None where it works."""
         left = generator(seed, Purpose.FAULTS, round, device).random()
-        for name in ("dropout", "nan", "huge", "flipped"):
+        for name in KINDS:
             left -= getattr(self, name)
             if left < 0:
                 return name

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from statistics import median_low
 
 import torch
 from torch import Tensor
 
-from tinykit.federated.errors import FederatedError
+from tinykit.federated.checks import real
 from tinykit.federated.strategy import Replies
 
 #: rounds whose updates say what is usual
@@ -19,10 +20,14 @@ REMEMBERED = 10
 class Guard:
     """Which replies the server takes.
 
-    Replies with NaN or infinities are never taken. An update is refused as well when its norm is
-    more than `outlier` times the median of this and the last rounds' updates; devices whose reply
-    is refused keep the memory they had, as if they had not been asked. A flipped update of usual
-    size is not noticed: that takes robust aggregation, which this is not.
+    Replies with NaN or infinities are never taken. An update of the model is refused as well when
+    its norm is more than `outlier` times what is usual: the median of this and the last rounds'
+    updates, those aside that are zero. Devices whose reply is refused keep the memory they had, as
+    if they had not been asked.
+
+    What it cannot notice: a poisoned update that nothing can be compared with (alone in the first
+    round), or in a majority of such; a flipped one of usual size; poison in what is sent besides
+    the model. That takes robust aggregation, which this is not.
 
     Parameters
     ----------
@@ -32,8 +37,8 @@ class Guard:
     outlier: float | None = 10.0
 
     def __post_init__(self) -> None:
-        if self.outlier is not None and not self.outlier > 1:
-            raise FederatedError(f"outlier must be above 1 (or None), got {self.outlier}")
+        if self.outlier is not None:
+            real("outlier of the guard (None: no limit)", self.outlier, above=1)
 
     def refused(self, replies: Replies, start: Tensor, usual: deque[float]) -> dict[int, str]:
         """Device → why its reply is not taken.
@@ -47,31 +52,24 @@ class Guard:
         for value in (*replies.sent.values(), *replies.memory.values()):
             finite &= torch.isfinite(value).all(1)
         norms = torch.linalg.vector_norm((replies.model - start).double(), dim=1)
-        good = norms[finite]
         why = {
             device: "its update holds NaN or infinity"
             for device, fine in zip(replies.devices, finite.tolist(), strict=True)
             if not fine
         }
-        if self.outlier is None or not len(good):
+        # devices that were cut off before their first step say nothing of what is usual
+        moved = norms[finite & (norms > 0)].tolist()
+        if self.outlier is None or not moved:
             return why
-        known = torch.cat(
-            [good, torch.tensor(list(usual), dtype=torch.float64, device=good.device)]
-        )
-        limit = self.outlier * float(known.quantile(0.5, interpolation="lower"))
-        taken = []
+        middle = median_low([*moved, *usual])
         for device, norm in zip(replies.devices, norms.tolist(), strict=True):
-            if device in why:
-                continue
-            if norm > limit > 0:
+            if device not in why and norm > self.outlier * middle:
                 why[device] = (
                     f"its update has norm {norm:.3g}, over {self.outlier:g} times the usual "
-                    f"{limit / self.outlier:.3g}"
+                    f"{middle:.3g}"
                 )
-            else:
-                taken.append(norm)
-        if taken:
-            usual.append(float(torch.tensor(taken, dtype=torch.float64).median()))
-            while len(usual) > REMEMBERED:
-                usual.popleft()
+        if taken := [norm for norm in moved if norm <= self.outlier * middle]:
+            usual.append(median_low(taken))
+        while len(usual) > REMEMBERED:
+            usual.popleft()
         return why

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinykit.federated.checks import real, whole
 from tinykit.federated.errors import FederatedError
 
 
@@ -41,16 +42,13 @@ class Local:
         if self.steps is not None and self.epochs is not None:
             raise FederatedError("give steps or epochs of local training, not both")
         for name in ("steps", "epochs", "batch"):
-            value = getattr(self, name)
-            if value is not None and (value != int(value) or value < 1):
-                raise FederatedError(f"{name} of local training must be 1 or more, got {value}")
-        for name in ("lr", "decay"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise FederatedError(f"{name} must be above 0, got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise FederatedError(f"weight_decay must be at least 0, got {self.weight_decay}")
-        if self.clip is not None and not self.clip > 0:
-            raise FederatedError(f"clip must be above 0 (or None), got {self.clip}")
+            if (value := getattr(self, name)) is not None:
+                whole(f"{name} of local training", value, least=1)
+        real("lr of local training", self.lr, above=0)
+        real("decay of local training", self.decay, above=0)
+        real("weight_decay of local training", self.weight_decay, least=0)
+        if self.clip is not None:
+            real("clip of local training (None: no limit)", self.clip, above=0)
 
     def lr_in(self, round: int) -> float:
         """The step size of `round` (from 0)."""

@@ -32,6 +32,7 @@ class _Slot:
     name: str
     shape: torch.Size
     size: int
+    places: tuple[str, ...]
 
 
 class Net:
@@ -39,7 +40,8 @@ class Net:
 
     Parameters
     ----------
-    module : takes NCHW, returns logits; copied, the given one is left alone
+    module : takes NCHW, returns logits; copied, the given one is left alone. Parameters that do
+        not require a gradient are frozen: no device changes them, and they do not travel
     loss : of each example
     device : where it computes
 
@@ -50,27 +52,25 @@ class Net:
     Raises
     ------
     FederatedError
-        A module without parameters, or parameters that are not float32.
+        A module without parameters that learn, or whose parameters are not float32 or not finite,
+        or whose batch norm keeps a cumulative average.
     """
 
     def __init__(
         self, module: nn.Module, loss: Loss = cross_entropy, device: str | torch.device = "cpu"
     ) -> None:
-        self.module = copy.deepcopy(module).to(device).requires_grad_(False)
+        _reject_unfit(module)
+        self.module = copy.deepcopy(module).to(device)
         self.loss_of_each = loss
         self.device = torch.device(device)
-        named = dict(self.module.named_parameters())
-        wrong = [n for n, p in named.items() if p.dtype != torch.float32]
-        if not named or wrong:
-            raise FederatedError(
-                f"{', '.join(wrong)} must be float32 to be averaged; use model.float()"
-                if wrong
-                else "the model has no parameters that devices could learn"
-            )
+        named = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
+        self.module.requires_grad_(False)
         buffers = {n: b for n, b in self.module.named_buffers() if b.is_floating_point()}
-        self._slots = [_Slot(n, p.shape, p.numel()) for n, p in named.items()]
+        # a tensor that several modules use goes to all of them
+        places = _places(self.module)
+        self._slots = [_Slot(n, p.shape, p.numel(), places[id(p)]) for n, p in named.items()]
         self._sizes = [slot.size for slot in self._slots]
-        self._stat_slots = [_Slot(n, b.shape, b.numel()) for n, b in buffers.items()]
+        self._stat_slots = [_Slot(n, b.shape, b.numel(), places[id(b)]) for n, b in buffers.items()]
         self._stat_sizes = [slot.size for slot in self._stat_slots]
         self._counters = {n: b for n, b in self.module.named_buffers() if not b.is_floating_point()}
         self.start = torch.cat([p.detach().reshape(-1) for p in named.values()])
@@ -81,6 +81,7 @@ class Net:
         )
         modules = list(self.module.modules())
         self.normalises = any(isinstance(m, NORMS) for m in modules)
+        #: whether training draws random numbers (dropout); `probe` finds out what types do not say
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p for m in modules)
         self.convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in modules)
 
@@ -91,7 +92,20 @@ class Net:
 
     def copy(self) -> Net:
         """One of its own, for another thread: a call swaps the module's parameters."""
-        return Net(self.module, self.loss_of_each, self.device)
+        return copy.deepcopy(self)
+
+    def probe(self, x: Tensor) -> None:
+        """Train on `x` to see whether the module draws random numbers: dropout by a function, say.
+
+        Raises
+        ------
+        Exception
+            Whatever the module raises in training mode.
+        """
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            before = torch.get_rng_state()
+            self.logits(self.start, self.statistics, x, training=True)
+            self.random |= not torch.equal(before, torch.get_rng_state())
 
     def parameters(self, w: Tensor) -> dict[str, Tensor]:
         """The parameters in the vector `w` (P,), by name, as views."""
@@ -124,7 +138,10 @@ class Net:
         counters = {n: c.clone() for n, c in self._counters.items()} if training else {}
         if self.module.training != training:
             self.module.train(training)
-        out = functional_call(self.module, {**state, **buffers, **counters}, (x,))
+        given = {place: state[s.name] for s in self._slots for place in s.places}
+        given |= {place: buffers[s.name] for s in self._stat_slots for place in s.places}
+        # torch's own tying leaves a module that is registered twice changed
+        out = functional_call(self.module, given | counters, (x,), tie_weights=False)
         if not train_stats:
             return out, statistics
         return out, torch.cat([buffers[s.name].reshape(-1) for s in self._stat_slots])
@@ -141,25 +158,30 @@ class Net:
     def features(
         self, w: Tensor, statistics: Tensor, x: Tensor, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """What the last linear layer is given for `x`, (N, features), and the statistics after it.
+        """What the last linear layer is given for `x`, (N, features); the statistics after it."""
+        seen: list[Tensor] = []
+        last = self.last_linear()
+        hook = last.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            _, after = self.logits(w, statistics, x, training)
+        finally:
+            hook.remove()
+        return seen[0].flatten(1), after
+
+    def last_linear(self) -> nn.Linear:
+        """The layer that prototypes take the place of.
 
         Raises
         ------
         FederatedError
-            A module without a linear layer.
+            There is none.
         """
         linear = [m for m in self.module.modules() if isinstance(m, nn.Linear)]
         if not linear:
             raise FederatedError(
                 "prototypes are means of what the last linear layer is given; this model has none"
             )
-        seen: list[Tensor] = []
-        hook = linear[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-        try:
-            _, after = self.logits(w, statistics, x, training)
-        finally:
-            hook.remove()
-        return seen[0].flatten(1), after
+        return linear[-1]
 
     def loss(
         self, w: Tensor, statistics: Tensor, x: Tensor, y: Tensor, weight: Tensor | None = None
@@ -184,7 +206,48 @@ class Net:
             buffers = dict(module.named_buffers())
             for name, value in self._buffers(statistics).items():
                 buffers[name].copy_(value)
-        return module.cpu().requires_grad_(True).eval()
+        for slot in self._slots:
+            own[slot.name].requires_grad_(True)
+        return module.cpu().eval()
+
+
+def _places(module: nn.Module) -> dict[int, tuple[str, ...]]:
+    """id of a parameter or buffer → the names of all that hold it, each module counted once."""
+    found: dict[int, tuple[str, ...]] = {}
+    for prefix, part in module.named_modules():
+        for own in (part.named_parameters, part.named_buffers):
+            for name, value in own(prefix, recurse=False, remove_duplicate=False):
+                found[id(value)] = (*found.get(id(value), ()), name)
+    return found
+
+
+def _reject_unfit(module: nn.Module) -> None:
+    """Errors for modules that cannot be averaged, or would be so wrongly."""
+    if not isinstance(module, nn.Module):
+        raise FederatedError(f"the model must be a torch.nn.Module, got {module!r:.80}")
+    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    if lazy := [n for n, p in named.items() if nn.parameter.is_lazy(p)]:
+        raise FederatedError(
+            f"{', '.join(lazy)} has no shape before the first call: call the model once"
+        )
+    if not any(p.requires_grad for p in module.parameters()):
+        raise FederatedError(
+            "the model has no parameters that devices could learn"
+            + (": all are frozen" if any(True for _ in module.parameters()) else "")
+        )
+    floats = {n: p for n, p in named.items() if p.is_floating_point() or p.is_complex()}
+    if wrong := [n for n, p in floats.items() if p.dtype != torch.float32]:
+        raise FederatedError(
+            f"{', '.join(wrong)} must be float32 to be averaged; use model.float()"
+        )
+    if wrong := [n for n, p in floats.items() if not p.isfinite().all()]:
+        raise FederatedError(f"{', '.join(wrong)} of the model holds NaN or infinity")
+    for name, part in module.named_modules():
+        if isinstance(part, NORMS) and part.track_running_stats and part.momentum is None:
+            raise FederatedError(
+                f"{name} keeps a cumulative average (momentum=None), which does not survive "
+                "averaging over devices: give it a momentum"
+            )
 
 
 def mean(each: Tensor, weight: Tensor | None) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from tinykit.data.federation import Federation
 from tinykit.data.types import Split
 from tinykit.federated import checkpoint as _checkpoint
+from tinykit.federated.checks import real, whole
 from tinykit.federated.cohort import Cohort
 from tinykit.federated.customise import Customise
 from tinykit.federated.deployment import Deployment
@@ -27,6 +27,12 @@ from tinykit.federated.history import History, Round
 from tinykit.federated.local import Local, minibatches
 from tinykit.federated.net import Loss, Net, cross_entropy
 from tinykit.federated.randomness import Purpose, generator
+from tinykit.federated.reject import (
+    reject_other_types,
+    reject_undeclared,
+    reject_unfit,
+    torch_device,
+)
 from tinykit.federated.store import Store
 from tinykit.federated.strategies.fedavg import FedAvg
 from tinykit.federated.strategy import Replies, Strategy
@@ -95,24 +101,35 @@ class Simulation:
         loss: Loss = cross_entropy,
         device: str | None = None,
     ) -> None:
+        reject_other_types(
+            federation=(federation, Federation),
+            strategy=(strategy, Strategy),
+            local=(local, Local),
+            test=(test, Split),
+            personalise=(personalise, Customise),
+            deployment=(deployment, Deployment),
+            faults=(faults, Faults),
+            guard=(guard, Guard),
+        )
         if on_error not in ("raise", "drop"):
             raise FederatedError(f"on_error is 'raise' or 'drop', got {on_error!r}")
-        if evaluate_every < 1:
-            raise FederatedError(f"evaluate_every must be 1 or more, got {evaluate_every}")
+        whole("evaluate_every", evaluate_every, least=1)
+        if evaluate_devices is not None:
+            whole("evaluate_devices (None: all)", evaluate_devices, least=0)
         if not federation.sizes.any():
             raise FederatedError(f"{federation.name}: no device holds an example to learn from")
         self.federation = federation
         self.strategy = strategy or FedAvg()
         self.local = local or Local()
         self.cohort = Cohort.of(cohort, federation)
-        self.seed = seed
+        self.seed = whole("seed", seed, least=0)
         self.evaluate_every, self.evaluate_devices = evaluate_every, evaluate_devices
         self.personalise = personalise or self.strategy.customise
         self.deployment = None if deployment is None else deployment.check(federation)
         self.faults, self.guard, self.on_error = faults or Faults(), guard or Guard(), on_error
         # a GPU where there is one; only the vectorised engine gains from it
         on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
-        where = torch.device(device or ("cuda" if on_gpu else "cpu"))
+        where = torch_device(device or ("cuda" if on_gpu else "cpu"))
         net = Net(model, loss, where)
         pool = Pool.of(federation.pool.x, federation.pool.y, where)
         self.setting = Setting(net, self.strategy, self.local, pool)
@@ -123,7 +140,8 @@ class Simulation:
         self.memories = Store()
         self.history = History()
         self._usual: deque[float] = deque()
-        _reject_unfit(self)
+        customises = (self.strategy.customise, self.personalise)
+        reject_unfit(self.setting, federation.spec, self.test, customises)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -160,23 +178,22 @@ class Simulation:
         ClientError
             A client function failed (unless ``on_error="drop"``).
         """
-        if rounds < 0 or checkpoint_every < 1:
-            raise FederatedError(
-                f"rounds must be at least 0 and checkpoint_every 1, got {rounds} and "
-                f"{checkpoint_every}"
-            )
-        if until is not None and self.test is None:
-            raise FederatedError("`until` is an accuracy on `test`: give Simulation test=data.test")
+        whole("rounds", rounds, least=0)
+        whole("checkpoint_every", checkpoint_every, least=1)
+        if until is not None:
+            real("until", until, least=0, most=1)
+            if self.test is None:
+                raise FederatedError("`until` is an accuracy on `test`: Simulation(test=data.test)")
         if checkpoint is not None and Path(checkpoint).exists():
             _checkpoint.resume(self, checkpoint)
 
         def job(train: Train) -> None:
             with bar(rounds, type(self.strategy).__name__, progress) as shown:
                 shown.update(min(self.done, rounds))
-                while self.done < rounds:
+                while self.done < rounds and not self._reached(until):
                     last = self.done + 1 == rounds
                     row = self._round(train, last)
-                    reached = until is not None and (row.accuracy or 0.0) >= until
+                    reached = self._reached(until)
                     if checkpoint is not None and (
                         last or reached or self.done % checkpoint_every == 0
                     ):
@@ -186,12 +203,14 @@ class Simulation:
                         shown.set_postfix_str(f"accuracy {row.accuracy:.2%}")
                     if on_round is not None:
                         on_round(self, row)
-                    if reached:
-                        break
 
         if self.done < rounds:
             self.engine.session(self.setting, job)
         return self.history
+
+    def _reached(self, until: float | None) -> bool:
+        accuracy = self.history[-1].accuracy if self.done else None
+        return until is not None and accuracy is not None and accuracy >= until
 
     def _round(self, train: Train, last: bool) -> Round:
         number = self.done
@@ -210,7 +229,10 @@ class Simulation:
         )
         replies: Replies | None = None
         if works:
-            replies, errors = train(broadcast, works)
+            try:
+                replies, errors = train(broadcast, works)
+            except ClientError as error:
+                raise ClientError(f"round {number + 1}: {error}") from error
             if errors and self.on_error == "raise":
                 first = min(errors)
                 raise ClientError(
@@ -219,7 +241,10 @@ class Simulation:
                 )
             failed |= errors
         loss = drift = float("nan")
+        bytes_up = 0
         if replies is not None:
+            # what the server then refuses has travelled all the same
+            bytes_up = len(replies) * self.bytes_up
             replies = self.faults.spoil(replies, kinds, self.server["model"])
             replies, refused = self._guarded(replies)
             failed |= refused
@@ -235,7 +260,7 @@ class Simulation:
             loss=loss,
             drift=drift,
             bytes_down=len(asked) * self.bytes_down,
-            bytes_up=(0 if replies is None else len(replies)) * self.bytes_up,
+            bytes_up=bytes_up,
             seconds=None if cost is None else cost.round_seconds,
             joules=None if cost is None else cost.total_joules,
             **self._evaluation(number, last),
@@ -303,7 +328,21 @@ class Simulation:
         return (replies.take(kept) if refused else replies), refused
 
     def _take(self, replies: Replies) -> None:
-        self.server = self.strategy.aggregate(self.server, replies, len(self.federation))
+        holding = int((self.federation.sizes > 0).sum())
+        name, round = type(self.strategy).__name__, self.done + 1
+        try:
+            server = self.strategy.aggregate(self.server, replies, holding)
+        except Exception as error:
+            raise FederatedError(
+                f"{name}.aggregate failed in round {round}: {type(error).__name__}: {error}"
+            ) from error
+        reject_undeclared(name, server, self.server)
+        if not all(value.isfinite().all() for value in server.values()):
+            raise FederatedError(
+                f"the model grew past all bounds in round {round}, though no reply did: choose a "
+                "smaller server_lr (or a larger alpha), or a Guard that refuses more"
+            )
+        self.server = server
         if len(self.statistics):
             self.statistics = self.strategy.average(replies.statistics, replies)
         self.memories.put(replies.devices, replies.memory)
@@ -351,7 +390,7 @@ class Simulation:
         Raises
         ------
         FederatedError
-            The federation has no test parts.
+            The federation has no test parts, or one of `devices` has none.
         """
         test = self.federation.test
         if not test:
@@ -360,6 +399,8 @@ class Simulation:
             )
         if devices is None:
             devices = [d for d in range(len(test)) if len(test[d])]
+        if empty := [d for d in devices if 0 <= d < len(test) and not len(test[d])]:
+            raise FederatedError(f"devices {empty} hold no examples to be tested with")
         models = [self._personal(d) for d in devices]
         accuracies = device_accuracies(
             self.setting.net,
@@ -372,6 +413,10 @@ class Simulation:
         return dict(zip(devices, accuracies, strict=True))
 
     def _personal(self, device: int) -> tuple[Tensor, Tensor]:
+        if not 0 <= device < len(self.federation):
+            raise FederatedError(
+                f"there is no device {device}; {self.federation.name} has {len(self.federation)}"
+            )
         memory = self.memories.get(device, self._first_memory())
         return self.strategy.personal(self.server, self.statistics, memory, self.setting.net)
 
@@ -402,21 +447,3 @@ def _drift(replies: Replies, start: Tensor) -> float:
     spread = torch.linalg.vector_norm(updates - updates.mean(0), dim=1).mean()
     length = torch.linalg.vector_norm(updates, dim=1).mean()
     return float(spread / length) if length > 0 else 0.0
-
-
-def _reject_unfit(simulation: Simulation) -> None:
-    """Errors for what would otherwise come up in the middle of a run, or not at all."""
-    spec, net = simulation.federation.spec, simulation.setting.net
-    probe = copy.copy(simulation.setting.pool.x[:2])
-    try:
-        logits, _ = net.logits(net.start, net.statistics, probe)
-    except (RuntimeError, ValueError) as error:
-        raise FederatedError(
-            f"the model does not take examples of {spec.name}, which are {tuple(probe.shape[1:])} "
-            f"(C, H, W): {str(error).splitlines()[0]}"
-        ) from None
-    if logits.ndim != 2 or logits.shape[1] < spec.num_classes:
-        raise FederatedError(
-            f"the model returns {tuple(logits.shape[1:])} for an example; {spec.name} has "
-            f"{spec.num_classes} classes"
-        )

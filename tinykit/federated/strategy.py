@@ -50,6 +50,26 @@ class Replies:
     def __len__(self) -> int:
         return len(self.devices)
 
+    @staticmethod
+    def join(parts: Sequence[Replies]) -> Replies:
+        """Those of all `parts`, one after another."""
+
+        def named(kind: str) -> dict[str, Tensor]:
+            names = getattr(parts[0], kind)
+            return {n: torch.cat([getattr(part, kind)[n] for part in parts]) for n in names}
+
+        return Replies(
+            tuple(device for part in parts for device in part.devices),
+            torch.cat([part.model for part in parts]),
+            torch.cat([part.statistics for part in parts]),
+            named("memory"),
+            named("sent"),
+            torch.cat([part.examples for part in parts]),
+            torch.cat([part.steps for part in parts]),
+            torch.cat([part.loss for part in parts]),
+            parts[0].lr,
+        )
+
     def take(self, rows: Sequence[int]) -> Replies:
         """Those rows only."""
         index = torch.tensor(rows, dtype=torch.int64, device=self.model.device)
@@ -104,7 +124,7 @@ class Strategy:
         Parameters
         ----------
         replies : at least one
-        devices : how many there are in the whole federation
+        devices : how many of the federation hold examples, and so may be asked
         """
         return {**server, "model": self.average(replies.model, replies)}
 

@@ -146,6 +146,12 @@ def checked(reply: object, setting: Setting, memory: Mapping[str, Tensor]) -> Re
             f"the client function returned a {type(reply).__name__}; it must return a Reply"
         )
     strategy, size = setting.strategy, setting.net.size
+    for kind in ("memory", "sent"):
+        if not isinstance(getattr(reply, kind), dict):
+            raise ClientError(
+                f"the reply's {kind} is a {type(getattr(reply, kind)).__name__}; it is a dict of "
+                "vectors by name"
+            )
     _vector("model", reply.model, (size,))
     if set(reply.memory) != set(memory):
         raise ClientError(

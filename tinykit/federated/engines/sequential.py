@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import torch
 
+from tinykit.federated.checks import whole
 from tinykit.federated.engines.engine import Broadcast, Engine, Outcome, Setting, Work, stacked
 from tinykit.federated.engines.single import run_one
-from tinykit.federated.errors import FederatedError
 from tinykit.federated.net import Net
 from tinykit.federated.strategy import Replies
 
@@ -31,8 +31,8 @@ class Sequential(Engine):
     name: ClassVar[str] = "sequential"
 
     def __init__(self, workers: int | None = None) -> None:
-        if workers is not None and workers < 1:
-            raise FederatedError(f"an engine needs at least one worker, got {workers}")
+        if workers is not None:
+            whole("workers of the engine", workers, least=1)
         self.workers = workers
         self._nets: list[Net] = []
 

@@ -19,15 +19,16 @@ class SingleDevice(Device):
     """A `Device` whose tensors are its own."""
 
     def __init__(self, net: Net, setting: Setting, broadcast: Broadcast, work: Work) -> None:
+        # copies: a client function that writes into them spoils nobody else's
         super().__init__(
             net,
             setting.local,
             broadcast.lr,
             setting.strategy.customise,
-            broadcast.server["model"],
-            broadcast.statistics,
-            {name: broadcast.server[name] for name in setting.strategy.shared},
-            dict(work.memory),
+            broadcast.server["model"].clone(),
+            broadcast.statistics.clone(),
+            {name: broadcast.server[name].clone() for name in setting.strategy.shared},
+            {name: value.clone() for name, value in work.memory.items()},
             len(work.query),
             work.examples,
         )

@@ -7,7 +7,7 @@ one by one, so that results agree with the sequential engine's to rounding, not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -16,12 +16,23 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
+from tinykit.federated.checks import whole
 from tinykit.federated.customise import Examples
 from tinykit.federated.device import Batch, Device
-from tinykit.federated.engines.engine import Broadcast, Engine, Pool, Setting, Work, checked
-from tinykit.federated.engines.single import seed_of
+from tinykit.federated.engines.engine import (
+    Broadcast,
+    Engine,
+    Pool,
+    Setting,
+    Work,
+    checked,
+    stacked,
+)
+from tinykit.federated.engines.sequential import one_thread
+from tinykit.federated.engines.single import run_one, seed_of
 from tinykit.federated.errors import ClientError, FederatedError
 from tinykit.federated.local import Minibatches
+from tinykit.federated.net import Net
 from tinykit.federated.strategy import Replies
 
 #: bytes that a chunk's tensors may take, roughly
@@ -56,9 +67,9 @@ class _ManyDevices(Device):
             setting.local,
             broadcast.lr,
             setting.strategy.customise,
-            broadcast.server["model"],
+            broadcast.server["model"].clone(),
             statistics,
-            {name: broadcast.server[name] for name in setting.strategy.shared},
+            {name: broadcast.server[name].clone() for name in setting.strategy.shared},
             memory,
             steps,
             examples,
@@ -108,10 +119,10 @@ class Vectorised(Engine):
     name: ClassVar[str] = "vectorised"
 
     def __init__(self, chunk: int | None = None) -> None:
-        if chunk is not None and chunk < 1:
-            raise FederatedError(f"a chunk needs at least one device, got {chunk}")
+        if chunk is not None:
+            whole("the devices of a chunk", chunk, least=1)
         self.chunk = chunk
-        self._activations: dict[int, int] = {}
+        self._known: tuple[Net, int] | None = None
 
     @property
     def settings(self) -> str:
@@ -127,42 +138,24 @@ class Vectorised(Engine):
         size = self.chunk or self._fitting(setting, works)
         parts = [order[k : k + size] for k in range(0, len(order), size)]
         with torch.no_grad(), deterministic():
-            done = [_chunk(setting, broadcast, [works[k] for k in part]) for part in parts]
-        back = torch.tensor(np.argsort(np.concatenate(parts)), device=setting.net.device)
-
-        def joined(pick: Callable[[Replies], Tensor]) -> Tensor:
-            return torch.cat([pick(replies) for replies in done])[back]
-
-        first = done[0]
-        return (
-            Replies(
-                tuple(work.device for work in works),
-                joined(lambda r: r.model),
-                joined(lambda r: r.statistics),
-                {n: joined(_named("memory", n)) for n in first.memory},
-                {n: joined(_named("sent", n)) for n in first.sent},
-                joined(lambda r: r.examples),
-                joined(lambda r: r.steps),
-                joined(lambda r: r.loss),
-                broadcast.lr,
-            ),
-            {},
-        )
+            done = [_chunk_or_singly(setting, broadcast, [works[k] for k in p]) for p in parts]
+        errors = {device: error for _, failed in done for device, error in failed.items()}
+        answered = [replies for replies, _ in done if replies is not None]
+        if not answered:
+            return None, errors
+        joined = Replies.join(answered)
+        by_device = sorted(range(len(joined)), key=joined.devices.__getitem__)
+        return joined.take(by_device), errors
 
     def _fitting(self, setting: Setting, works: Sequence[Work]) -> int:
         net = setting.net
-        key = id(net)
-        if key not in self._activations:
-            self._activations[key] = _activations(setting)
+        if self._known is None or self._known[0] is not net:
+            self._known = net, _activations(setting)
         width = max(work.query.index.shape[1] for work in works)
         # parameters, gradient, update, memory; activations forwards and backwards
-        bytes_each = 4 * (10 * net.size + 4 * width * self._activations[key])
+        bytes_each = 4 * (10 * net.size + 4 * width * self._known[1])
         budget = BUDGET.get(net.device.type, BUDGET["cpu"])
         return max(1, min(len(works), budget // bytes_each))
-
-
-def _named(kind: str, name: str) -> Callable[[Replies], Tensor]:
-    return lambda replies: getattr(replies, kind)[name]
 
 
 def _activations(setting: Setting) -> int:
@@ -181,6 +174,26 @@ def _activations(setting: Setting) -> int:
         for hook in hooks:
             hook.remove()
     return counted[0] + setting.pool.x[:1].numel()
+
+
+def _chunk_or_singly(
+    setting: Setting, broadcast: Broadcast, works: Sequence[Work]
+) -> tuple[Replies | None, dict[int, str]]:
+    """All at once; where that fails, one by one, which tells whose client function it was."""
+    try:
+        return _chunk(setting, broadcast, works), {}
+    except ClientError as error:
+        with one_thread():
+            done = [run_one(setting.net, setting, broadcast, work) for work in works]
+            replies, errors = stacked(done, broadcast.lr)
+        if errors:
+            return replies, errors
+        raise ClientError(
+            f"the client function works for devices {works[0].device} to {works[-1].device} one "
+            f"by one, but not all at once: {error}. "
+            "One that branches on values of tensors, or writes into them, needs "
+            "engine='sequential'; so may large models, or a smaller Vectorised(chunk=...)"
+        ) from error
 
 
 def _chunk(setting: Setting, broadcast: Broadcast, works: Sequence[Work]) -> Replies:
@@ -202,7 +215,7 @@ def _chunk(setting: Setting, broadcast: Broadcast, works: Sequence[Work]) -> Rep
     steps = torch.tensor([len(work.query) for work in works])
     examples = torch.tensor([work.examples for work in works])
     memory = {n: torch.stack([w.memory[n] for w in works]) for n in works[0].memory}
-    statistics = broadcast.statistics.expand(len(works), -1)
+    statistics = broadcast.statistics.repeat(len(works), 1)
     # None under vmap is None for all
     parts = (query, query_sizes, support, support_sizes, steps, examples)
     given = tuple(None if value is None else value.to(put) for value in parts)
@@ -235,12 +248,7 @@ def _chunk(setting: Setting, broadcast: Broadcast, works: Sequence[Work]) -> Rep
         except FederatedError:
             raise
         except Exception as error:
-            raise ClientError(
-                f"the client function failed for devices {works[0].device} to "
-                f"{works[-1].device} of round {broadcast.round + 1}, all at once: "
-                f"{type(error).__name__}: {error}. A client that branches on values of tensors "
-                "needs engine='sequential', which also says which device it is"
-            ) from error
+            raise ClientError(f"{type(error).__name__}: {error}") from error
     return Replies(
         tuple(work.device for work in works),
         model,
@@ -255,10 +263,12 @@ def _chunk(setting: Setting, broadcast: Broadcast, works: Sequence[Work]) -> Rep
 
 
 def _padded(rows: Sequence[Minibatches], longest: int) -> tuple[Tensor, Tensor | None]:
-    """Positions (devices, longest, width), and sizes (devices, longest) where they are not full."""
+    """Positions (devices, longest, width), and sizes (devices, longest) where they are not full.
+
+    Steps that a device does not do look at its first example, or at that of the pool; what they
+    make of it is not kept.
+    """
     width = max(r.index.shape[1] for r in rows)
-    if all(len(r) == longest and r.index.shape[1] == width and r.full for r in rows):
-        return torch.from_numpy(np.stack([r.index for r in rows])), None
     index = np.empty((len(rows), longest, width), dtype=np.int64)
     sizes = np.ones((len(rows), longest), dtype=np.int64)
     for out, size, r in zip(index, sizes, rows, strict=True):
@@ -266,7 +276,8 @@ def _padded(rows: Sequence[Minibatches], longest: int) -> tuple[Tensor, Tensor |
         out[: len(r), : r.index.shape[1]] = r.index
         out[: len(r), r.index.shape[1] :] = r.index[:, :1]
         size[: len(r)] = r.sizes
-    return torch.from_numpy(index), torch.from_numpy(sizes)
+    full = all(r.index.shape[1] == width and r.full for r in rows)
+    return torch.from_numpy(index), None if full else torch.from_numpy(sizes)
 
 
 @contextmanager

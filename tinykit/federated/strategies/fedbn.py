@@ -27,7 +27,7 @@ class FedBN(Strategy):
     memory: ClassVar[tuple[str, ...]] = ("norm", "statistics")
 
     def begin(self, net: Net) -> Server:
-        if not len(net.where()):
+        if not net.normalises:
             raise FederatedError(
                 "FedBN keeps batch norm on the device, and this model has none: use FedAvg"
             )

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from tinykit.federated.checks import real
 from tinykit.federated.device import Device, Reply
-from tinykit.federated.errors import FederatedError
 from tinykit.federated.net import Net
 from tinykit.federated.strategy import Replies, Server, Strategy
 
@@ -33,8 +33,7 @@ class FedDyn(Strategy):
     private: ClassVar[tuple[str, ...]] = ("mean", "dual")
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < float("inf"):
-            raise FederatedError(f"FedDyn needs alpha > 0, got {self.alpha}")
+        real("alpha of FedDyn", self.alpha, above=0)
 
     def begin(self, net: Net) -> Server:
         return {**super().begin(net), "mean": net.start.clone()}

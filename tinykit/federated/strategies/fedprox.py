@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinykit.federated.checks import real
 from tinykit.federated.device import Device, Reply
-from tinykit.federated.errors import FederatedError
 from tinykit.federated.strategy import Strategy
 
 
@@ -21,8 +21,7 @@ class FedProx(Strategy):
     mu: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 0 <= self.mu < float("inf"):
-            raise FederatedError(f"FedProx needs mu >= 0, got {self.mu}")
+        real("mu of FedProx", self.mu, least=0)
 
     def client(self, device: Device) -> Reply:
         return Reply(device.sgd(lambda w, gradient: gradient + self.mu * (w - device.start)))

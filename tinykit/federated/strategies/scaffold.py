@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import torch
 
+from tinykit.federated.checks import real
 from tinykit.federated.device import Device, Reply
-from tinykit.federated.errors import FederatedError
 from tinykit.federated.strategy import Replies, Server, Strategy
 
 
@@ -37,8 +37,7 @@ class Scaffold(Strategy):
         return () if self.recover else ("control",)
 
     def __post_init__(self) -> None:
-        if not 0 < self.server_lr < float("inf"):
-            raise FederatedError(f"SCAFFOLD needs server_lr > 0, got {self.server_lr}")
+        real("server_lr of SCAFFOLD", self.server_lr, above=0)
 
     def client(self, device: Device) -> Reply:
         own, all_ = device.memory["control"], device.shared["control"]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from tinykit.federated.errors import FederatedError
+from tinykit.federated.checks import real
 from tinykit.federated.strategy import Replies, Server, Strategy
 
 
@@ -28,11 +28,8 @@ class FedAvgM(Strategy):
     private: ClassVar[tuple[str, ...]] = ("velocity",)
 
     def __post_init__(self) -> None:
-        if not (0 <= self.momentum < 1 and 0 < self.server_lr < float("inf")):
-            raise FederatedError(
-                f"FedAvgM needs 0 <= momentum < 1 and server_lr > 0, got {self.momentum} and "
-                f"{self.server_lr}"
-            )
+        real("momentum of FedAvgM", self.momentum, least=0, below=1)
+        real("server_lr of FedAvgM", self.server_lr, above=0)
 
     def aggregate(self, server: Server, replies: Replies, devices: int) -> Server:
         update = self.average(replies.model, replies) - server["model"]
@@ -60,16 +57,10 @@ class FedAdam(Strategy):
     private: ClassVar[tuple[str, ...]] = ("first", "second")
 
     def __post_init__(self) -> None:
-        if not (
-            0 < self.server_lr < float("inf")
-            and 0 <= self.beta1 < 1
-            and 0 <= self.beta2 < 1
-            and self.tau > 0
-        ):
-            raise FederatedError(
-                "FedAdam needs server_lr > 0, 0 <= beta < 1 and tau > 0, got "
-                f"{self.server_lr}, {self.beta1}, {self.beta2} and {self.tau}"
-            )
+        real("server_lr of FedAdam", self.server_lr, above=0)
+        real("beta1 of FedAdam", self.beta1, least=0, below=1)
+        real("beta2 of FedAdam", self.beta2, least=0, below=1)
+        real("tau of FedAdam", self.tau, above=0)
 
     def aggregate(self, server: Server, replies: Replies, devices: int) -> Server:
         update = self.average(replies.model, replies) - server["model"]
