@@ -170,7 +170,7 @@ class PersonalExplorer(Explorer[PersonalShown]):
                 names,
                 accuracies,
                 title="The last model, customised in the best way tried",
-                subtitle=f"measured; mean of {seeds} seeds; orange: more than 2 points behind alone",
+                subtitle=f"measured; mean of {seeds} seeds; orange: over 2 points behind alone",
                 y_title="",
                 chance=0.1,
             ),

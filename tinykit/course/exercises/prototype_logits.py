@@ -132,7 +132,7 @@ EXERCISE = Exercise(
             "These are sums of absolute differences; squared ones are asked for.",
         ),
         Mistake(
-            _variant(distance=lambda gap: -gap.sum(-1) ** 2),
+            _variant(distance=lambda gap: -(gap.sum(-1) ** 2)),
             "The differences were summed before they were squared, so that they cancel: square "
             "first.",
         ),

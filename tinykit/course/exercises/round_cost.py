@@ -109,8 +109,8 @@ def _cases() -> list[tuple[Any, ...]]:
 
 EXERCISE = Exercise(
     name="round_cost",
-    task="Return [seconds, joules]: the round takes as long as its slowest device, and every device "
-    "draws power all that time (1e-9 is close enough).",
+    task="Return [seconds, joules]: the round takes as long as its slowest device, and every "
+    "device draws power all that time (1e-9 is close enough).",
     solve=solve,
     cases=_cases(),
     tolerance=1e-9,
