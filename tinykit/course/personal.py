@@ -55,12 +55,12 @@ class PersonalTable:
         """Mean accuracy of devices that train by themselves, one a seed."""
         return [row["accuracy"][-1] for row in self.rows if row["method"] == "alone"]
 
-    def by_round(self, method: str, share: float) -> dict[int, list[float]]:
+    def by_round(self, method: str, share: float) -> dict[float, list[float]]:
         """Round → mean device accuracy of each seed, as the method customises.
 
         A method that does not customise is fine-tuned with the first of the fine-tunings.
         """
-        found: dict[int, list[float]] = {}
+        found: dict[float, list[float]] = {}
         for row in self._rows(method, share):
             for number, accuracy in zip(row["rounds"], row["accuracy"], strict=True):
                 found.setdefault(number, []).append(accuracy)
@@ -92,7 +92,7 @@ class PersonalTable:
     def rounds_to(self, method: str, share: float, accuracy: float) -> int | None:
         """The first evaluated round with this mean accuracy over the seeds; None: never."""
         points = self.by_round(method, share)
-        return next((r for r, seeds in points.items() if mean(seeds) >= accuracy), None)
+        return next((int(r) for r, seeds in points.items() if mean(seeds) >= accuracy), None)
 
     def _rows(self, method: str, share: float) -> list[dict[str, Any]]:
         rows = [r for r in self.rows if r["method"] == method and r["share"] == share]
@@ -107,7 +107,7 @@ class PersonalShown:
 
     share: float
     customise: str
-    lines: Mapping[str, Mapping[int, Sequence[float]]]
+    lines: Mapping[str, Mapping[float, Sequence[float]]]
     best: Mapping[str, tuple[str, Sequence[float]]]
 
 
@@ -165,6 +165,7 @@ class PersonalExplorer(Explorer[PersonalShown]):
                 x_title="rounds done",
                 y_title="mean accuracy of the devices in %",
                 references={"alone": mean(self.table.alone)},
+                margin={"t": 115},
             ),
             "best": accuracy_bars(
                 names,
@@ -172,13 +173,12 @@ class PersonalExplorer(Explorer[PersonalShown]):
                 title="The last model, customised in the best way tried",
                 subtitle=f"measured; mean of {seeds} seeds; orange: over 2 points behind alone",
                 y_title="",
-                chance=0.1,
             ),
         }
 
     def text(self, result: PersonalShown) -> str:
         last = "; ".join(
-            f"{name}: {100 * mean(points[max(points)]):.1f} % after {max(points)} rounds"
+            f"{name}: {100 * mean(points[max(points)]):.1f} % after {max(points):g} rounds"
             for name, points in result.lines.items()
         )
         name = max(result.best, key=lambda m: mean(result.best[m][1]))
