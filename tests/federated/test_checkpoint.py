@@ -57,7 +57,7 @@ def test_in_pieces(name: str, tmp_path: Path) -> None:
         piece.run(rounds, checkpoint=path, progress=False)
     assert piece.fingerprint() == whole.fingerprint()
     assert str(piece.history.to_state()) == str(whole.history.to_state())
-    assert piece._usual == whole._usual
+    assert piece.usual == whole.usual
     assert torch.equal(piece.statistics, whole.statistics)
 
 

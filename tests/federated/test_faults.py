@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.federated.world import ALGORITHMS, digits, federation, mlp
 from tinykit.federated import Cohort, Faults, FedAvg, FedDyn, Guard, Local, Scaffold, Simulation
 from tinykit.federated.engines.engine import Broadcast
+from tinykit.federated.rounds import work_of
 from tinykit.federated.strategy import Replies, Strategy
 
 ENGINES = ("sequential", "vectorised")
@@ -99,7 +100,7 @@ def test_dropouts_are_as_if_not_asked() -> None:
     assert 0 < len(there) < len(asked)
     models = []
     for device in there:
-        works = [run._work(0, device, None)]
+        works = [work_of(run, 0, device, None)]
         one = make(engine="sequential")
         broadcast = _broadcast(one)
         replies, _ = one.engine.train(one.setting, broadcast, works)
@@ -200,7 +201,7 @@ def test_huge_updates_leave_no_trace(engine: str) -> None:
 @pytest.mark.parametrize("strategy", [FedAvg(), FedDyn(), Scaffold(), Scaffold(recover=True)])
 def test_a_device_without_time_for_a_step_learns_nothing(strategy: Strategy, engine: str) -> None:
     run = make(strategy, engine=engine)
-    works = [run._work(0, 1, 0), run._work(0, 3, None)]
+    works = [work_of(run, 0, 1, 0), work_of(run, 0, 3, None)]
     shared = {n: run.server[n] for n in ("model", *strategy.shared)}
     broadcast = Broadcast(0, shared, run.statistics, 0.1, 5)
     back, errors = run.engine.train(run.setting, broadcast, works)

@@ -1,7 +1,7 @@
 """Saving a simulation between two rounds, so that a killed run goes on to the same bits.
 
 All randomness is drawn from (seed, purpose, round, device), so the state is the server's vectors,
-what devices remember, and the history.
+what devices remember and could not say yet, and the history.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ def settings(run: Simulation) -> dict[str, str]:
         "engine": run.engine.settings,
         "faults": repr(run.faults),
         "guard": repr(run.guard),
+        "compression": repr(run.uplink.compression),
+        "privacy": repr(run.uplink.privacy),
+        "masking": repr(run.uplink.masking),
         "deployment": "none" if run.deployment is None else run.deployment.words(),
         "device": run.setting.net.device.type,
     }
@@ -67,7 +70,8 @@ def save(run: Simulation, path: str | Path) -> None:
             "server": {name: value.cpu() for name, value in run.server.items()},
             "statistics": run.statistics.cpu(),
             "memories": run.memories.state(),
-            "usual": list(run._usual),
+            "residuals": run.uplink.residuals.state(),
+            "usual": list(run.usual),
             "history": run.history.to_state(),
         },
         out,
@@ -98,7 +102,8 @@ def resume(run: Simulation, path: str | Path) -> None:
     run.server = {name: value.to(device) for name, value in state["server"].items()}
     run.statistics = state["statistics"].to(device)
     run.memories.restore(state["memories"], device)
-    run._usual = deque(state["usual"])
+    run.uplink.residuals.restore(state["residuals"], device)
+    run.usual = deque(state["usual"])
     run.history = History.from_state(state["history"])
 
 
@@ -128,15 +133,16 @@ def _short(text: str | None, most: int = 90) -> str:
 
 
 def digest(run: Simulation) -> str:
-    """SHA-256 of the server's vectors, the statistics and the memories of `run`."""
+    """SHA-256 of the server's vectors, the statistics, and all that devices keep in `run`."""
     found = hashlib.sha256()
     for name in sorted(run.server):
         found.update(name.encode() + run.server[name].cpu().numpy().tobytes())
     found.update(run.statistics.cpu().numpy().tobytes())
-    state = run.memories.state()
-    found.update(repr(state["devices"]).encode())
-    tables = state["tables"]
-    assert isinstance(tables, dict)
-    for name in sorted(tables):
-        found.update(name.encode() + tables[name].numpy().tobytes())
+    for kept in (run.memories, run.uplink.residuals):
+        state = kept.state()
+        found.update(repr(state["devices"]).encode())
+        tables = state["tables"]
+        assert isinstance(tables, dict)
+        for name in sorted(tables):
+            found.update(name.encode() + tables[name].numpy().tobytes())
     return found.hexdigest()

@@ -68,6 +68,13 @@ class Cohort:
         expected = given.devices or max(1, round(given.share * holding))
         return Cohort(given.devices, given.share, given.sampling, expected)
 
+    def probability(self, federation: Federation) -> float:
+        """With which a device that holds examples is asked in a round, if all are on line."""
+        holding = int((federation.sizes > 0).sum())
+        if self.sampling == "poisson":
+            return self.share or self.devices / holding
+        return self.expected / holding
+
     def draw(
         self, federation: Federation, seed: int, round: int, online: np.ndarray | None = None
     ) -> list[int]:
@@ -81,8 +88,7 @@ class Cohort:
         holding = np.flatnonzero(federation.sizes > 0)
         rng = generator(seed, Purpose.COHORT, round)
         if self.sampling == "poisson":
-            probability = self.share or self.devices / len(holding)
-            holding = holding[rng.random(len(holding)) < probability]
+            holding = holding[rng.random(len(holding)) < self.probability(federation)]
             return holding[online[holding]].tolist() if online is not None else holding.tolist()
         if online is not None:
             holding = holding[online[holding]]

@@ -25,6 +25,7 @@ class Round:
     device_accuracy : of each device's own model on its own test examples, by device; empty where
         not evaluated
     seconds, joules : modelled, by the fleet; None without one
+    epsilon : of differential privacy, spent by the end of this round; None without it
     """
 
     number: int
@@ -39,6 +40,7 @@ class Round:
     device_accuracy: dict[int, float] = field(default_factory=dict)
     seconds: float | None = None
     joules: float | None = None
+    epsilon: float | None = None
 
 
 class History:
@@ -91,4 +93,6 @@ class History:
         last = f", accuracy {known[-1][1]:.2%} after round {known[-1][0]}" if known else ""
         answered = sum(r.answered for r in self.rounds)
         asked = sum(r.asked for r in self.rounds)
-        return f"History({len(self)} rounds, {answered} of {asked} replies taken{last})"
+        spent = self.rounds[-1].epsilon
+        private = "" if spent is None else f", ε = {spent:.3g}"
+        return f"History({len(self)} rounds, {answered} of {asked} replies taken{last}{private})"

@@ -90,6 +90,11 @@ class Net:
         """The number of parameters P."""
         return len(self.start)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Lengths of the tensors that the vector of parameters is made of."""
+        return tuple(self._sizes)
+
     def copy(self) -> Net:
         """One of its own, for another thread: a call swaps the module's parameters."""
         return copy.deepcopy(self)

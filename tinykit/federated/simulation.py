@@ -15,28 +15,30 @@ from tinykit.data.types import Split
 from tinykit.federated import checkpoint as _checkpoint
 from tinykit.federated.checks import real, whole
 from tinykit.federated.cohort import Cohort
+from tinykit.federated.compression.base import Compression
 from tinykit.federated.customise import Customise
 from tinykit.federated.deployment import Deployment
 from tinykit.federated.engines import Engine, choose
-from tinykit.federated.engines.engine import Broadcast, Pool, Setting, Train, Work
-from tinykit.federated.errors import ClientError, FederatedError
+from tinykit.federated.engines.engine import Pool, Setting, Train
+from tinykit.federated.errors import FederatedError
 from tinykit.federated.evaluate import device_accuracies, shared_accuracy
 from tinykit.federated.faults import Faults
 from tinykit.federated.guard import Guard
 from tinykit.federated.history import History, Round
-from tinykit.federated.local import Local, minibatches
+from tinykit.federated.local import Local
+from tinykit.federated.masking import Masking
 from tinykit.federated.net import Loss, Net, cross_entropy
-from tinykit.federated.randomness import Purpose, generator
+from tinykit.federated.privacy import Privacy
 from tinykit.federated.reject import (
     reject_other_types,
-    reject_undeclared,
     reject_unfit,
     torch_device,
 )
+from tinykit.federated.rounds import play
 from tinykit.federated.store import Store
 from tinykit.federated.strategies.fedavg import FedAvg
-from tinykit.federated.strategy import Replies, Strategy
-from tinykit.federated.system import RoundCost
+from tinykit.federated.strategy import Strategy
+from tinykit.federated.uplink import Uplink, reject_combination
 from tinykit.nn.progress import bar
 
 #: called after each round with the simulation and the round; whatever it raises stops the run
@@ -64,6 +66,9 @@ class Simulation:
     deployment : the fleet it runs on; None: devices take no time and are always there
     faults : devices that fail on purpose. Those that drop out cost nothing
     guard : which replies the server takes
+    compression : what devices send instead of their update, e.g. `TopK(0.01) + KBit(4)`
+    privacy : DP-FedAvg; the cohort is then sampled by Poisson, and replies count alike
+    masking : the server sees the sum of the updates only
     on_error : "raise" when a client function fails, or "drop" the device for that round
     device : where it computes, "cpu" or "cuda"; None: on a GPU where there is one
 
@@ -72,7 +77,9 @@ class Simulation:
     server : the strategy's vectors
     statistics : of batch norm, shared (S,)
     memories : what devices remember
+    uplink : what happens to updates on their way, and what devices could not say yet
     history : what happened
+    usual : norms of the updates of the last rounds, for the guard
 
     Raises
     ------
@@ -97,6 +104,9 @@ class Simulation:
         deployment: Deployment | None = None,
         faults: Faults | None = None,
         guard: Guard | None = None,
+        compression: Compression | None = None,
+        privacy: Privacy | None = None,
+        masking: Masking | None = None,
         on_error: str = "raise",
         loss: Loss = cross_entropy,
         device: str | None = None,
@@ -126,7 +136,7 @@ class Simulation:
         self.evaluate_every, self.evaluate_devices = evaluate_every, evaluate_devices
         self.personalise = personalise or self.strategy.customise
         self.deployment = None if deployment is None else deployment.check(federation)
-        self.faults, self.guard, self.on_error = faults or Faults(), guard or Guard(), on_error
+        self.faults, self.on_error = faults or Faults(), on_error
         # a GPU where there is one; only the vectorised engine gains from it
         on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
         where = torch_device(device or ("cuda" if on_gpu else "cpu"))
@@ -138,8 +148,21 @@ class Simulation:
         self.server = self.strategy.begin(net)
         self.statistics = net.statistics.clone()
         self.memories = Store()
+        self.uplink = Uplink(
+            net,
+            self.strategy,
+            compression,
+            privacy,
+            masking,
+            seed=seed,
+            share=self.cohort.probability(federation),
+            devices=int((federation.sizes > 0).sum()),
+        )
+        # where only a sum is used, nobody may compare updates with each other
+        self.guard = guard or Guard(outlier=None if self.uplink.summed else Guard.outlier)
+        reject_combination(self.uplink, self.cohort, self.guard.outlier is not None)
         self.history = History()
-        self._usual: deque[float] = deque()
+        self.usual: deque[float] = deque()
         customises = (self.strategy.customise, self.personalise)
         reject_unfit(self.setting, federation.spec, self.test, customises)
 
@@ -213,58 +236,7 @@ class Simulation:
         return until is not None and accuracy is not None and accuracy >= until
 
     def _round(self, train: Train, last: bool) -> Round:
-        number = self.done
-        online = None if self.deployment is None else self.deployment.online(number, self.seed)
-        asked = self.cohort.draw(self.federation, self.seed, number, online)
-        kinds = {d: self.faults.kind(self.seed, number, d) for d in asked}
-        failed = {d: "it dropped out" for d, kind in kinds.items() if kind == "dropout"}
-        cost, steps = self._cost([d for d in asked if d not in failed], failed)
-        works = [self._work(number, d, steps.get(d)) for d in asked if d not in failed]
-        broadcast = Broadcast(
-            number,
-            {name: self.server[name] for name in ("model", *self.strategy.shared)},
-            self.statistics,
-            self.local.lr_in(number),
-            self.seed,
-        )
-        replies: Replies | None = None
-        if works:
-            try:
-                replies, errors = train(broadcast, works)
-            except ClientError as error:
-                raise ClientError(f"round {number + 1}: {error}") from error
-            if errors and self.on_error == "raise":
-                first = min(errors)
-                raise ClientError(
-                    f"device {first} failed in round {number + 1}: {errors[first]}. "
-                    "on_error='drop' goes on without such devices"
-                )
-            failed |= errors
-        loss = drift = float("nan")
-        bytes_up = 0
-        if replies is not None:
-            # what the server then refuses has travelled all the same
-            bytes_up = len(replies) * self.bytes_up
-            replies = self.faults.spoil(replies, kinds, self.server["model"])
-            replies, refused = self._guarded(replies)
-            failed |= refused
-        if replies is not None:
-            loss = float((replies.loss * replies.steps).sum() / replies.steps.sum())
-            drift = _drift(replies, self.server["model"])
-            self._take(replies)
-        row = Round(
-            number=number + 1,
-            asked=len(asked),
-            answered=0 if replies is None else len(replies),
-            failed=dict(sorted(failed.items())),
-            loss=loss,
-            drift=drift,
-            bytes_down=len(asked) * self.bytes_down,
-            bytes_up=bytes_up,
-            seconds=None if cost is None else cost.round_seconds,
-            joules=None if cost is None else cost.total_joules,
-            **self._evaluation(number, last),
-        )
+        row = play(self, train, last)
         self.history.rounds.append(row)
         return row
 
@@ -277,75 +249,7 @@ class Simulation:
     @property
     def bytes_up(self) -> int:
         """What a device sends back, counted."""
-        net = self.setting.net
-        return 4 * (self.strategy.travels(net) + net.size * len(self.strategy.sends))
-
-    def _cost(
-        self, devices: list[int], failed: dict[int, str]
-    ) -> tuple[RoundCost | None, dict[int, int]]:
-        """What the round costs, and the steps that each device does; adds to `failed`."""
-        if self.deployment is None:
-            return None, {}
-        cost = self.deployment.cost(
-            devices, self.federation, self.local, self.bytes_down, self.bytes_up
-        )
-        for device, late in zip(devices, cost.dropped.tolist(), strict=True):
-            if late:
-                failed[device] = "it missed the deadline"
-        steps = dict(zip(devices, cost.done.tolist(), strict=True))
-        for device, done in steps.items():
-            if not done:
-                failed.setdefault(device, "it got no step done before the cut-off")
-        return cost, steps
-
-    def _work(self, round: int, device: int, most: int | None) -> Work:
-        part = self.federation.train[device]
-        steps = self.local.steps_for(len(part))
-        if most is not None:
-            steps = min(steps, most)
-        batch = self.local.batch
-
-        def drawn(purpose: Purpose) -> Any:
-            return minibatches(part, steps, batch, generator(self.seed, purpose, round, device))
-
-        supported = self.strategy.customise.supported
-        return Work(
-            device,
-            drawn(Purpose.QUERY),
-            drawn(Purpose.SUPPORT) if supported else None,
-            len(part),
-            self.memories.get(device, self._first_memory()),
-        )
-
-    def _first_memory(self) -> dict[str, Tensor]:
-        return self.strategy.first_memory(self.server, self.statistics, self.setting.net)
-
-    def _guarded(self, replies: Replies) -> tuple[Replies | None, dict[int, str]]:
-        refused = self.guard.refused(replies, self.server["model"], self._usual)
-        kept = [row for row, device in enumerate(replies.devices) if device not in refused]
-        if not kept:
-            return None, refused
-        return (replies.take(kept) if refused else replies), refused
-
-    def _take(self, replies: Replies) -> None:
-        holding = int((self.federation.sizes > 0).sum())
-        name, round = type(self.strategy).__name__, self.done + 1
-        try:
-            server = self.strategy.aggregate(self.server, replies, holding)
-        except Exception as error:
-            raise FederatedError(
-                f"{name}.aggregate failed in round {round}: {type(error).__name__}: {error}"
-            ) from error
-        reject_undeclared(name, server, self.server)
-        if not all(value.isfinite().all() for value in server.values()):
-            raise FederatedError(
-                f"the model grew past all bounds in round {round}, though no reply did: choose a "
-                "smaller server_lr (or a larger alpha), or a Guard that refuses more"
-            )
-        self.server = server
-        if len(self.statistics):
-            self.statistics = self.strategy.average(replies.statistics, replies)
-        self.memories.put(replies.devices, replies.memory)
+        return self.uplink.bytes_each
 
     # -- looking at it ----------------------------------------------------------------------------
 
@@ -412,15 +316,21 @@ class Simulation:
         )
         return dict(zip(devices, accuracies, strict=True))
 
+    def memory_of(self, device: int) -> dict[str, Tensor]:
+        """What `device` remembers; what a new one starts with if it was never asked."""
+        first = self.strategy.first_memory(self.server, self.statistics, self.setting.net)
+        return self.memories.get(device, first)
+
     def _personal(self, device: int) -> tuple[Tensor, Tensor]:
         if not 0 <= device < len(self.federation):
             raise FederatedError(
                 f"there is no device {device}; {self.federation.name} has {len(self.federation)}"
             )
-        memory = self.memories.get(device, self._first_memory())
+        memory = self.memory_of(device)
         return self.strategy.personal(self.server, self.statistics, memory, self.setting.net)
 
-    def _evaluation(self, number: int, last: bool) -> dict[str, Any]:
+    def evaluation(self, number: int, last: bool) -> dict[str, Any]:
+        """What a `Round` says of accuracy after round `number` (from 0), where it is due."""
         if not last and (number + 1) % self.evaluate_every:
             return {}
         found: dict[str, Any] = {}
@@ -440,10 +350,3 @@ def simulate(
     simulation = Simulation(model, federation, strategy, **settings)
     simulation.run(rounds)
     return simulation
-
-
-def _drift(replies: Replies, start: Tensor) -> float:
-    updates = replies.model - start
-    spread = torch.linalg.vector_norm(updates - updates.mean(0), dim=1).mean()
-    length = torch.linalg.vector_norm(updates, dim=1).mean()
-    return float(spread / length) if length > 0 else 0.0

@@ -101,6 +101,9 @@ class Strategy:
     shared : names of vectors of P numbers that the server keeps and sends along; zeros at first
     private : the same, not sent
     sends : names of vectors of P numbers that a device sends besides the model
+    mean_only : `aggregate` needs nothing of the replies but the plain mean of their models, and
+        devices send nothing else: what differential privacy and masking ask for. A class that says
+        so calls `average` on ``replies.model`` alone, and is given one row: the mean
     """
 
     customise: Customise = field(default_factory=Identity)
@@ -109,6 +112,7 @@ class Strategy:
     memory: ClassVar[tuple[str, ...]] = ()
     shared: ClassVar[tuple[str, ...]] = ()
     private: ClassVar[tuple[str, ...]] = ()
+    mean_only: ClassVar[bool] = False
 
     @property
     def sends(self) -> tuple[str, ...]:
@@ -159,6 +163,10 @@ class Strategy:
     def travels(self, net: Net) -> int:
         """Numbers that go to a device and back as the model: parameters and statistics."""
         return net.size + len(net.statistics)
+
+    def own(self, net: Net) -> Tensor:
+        """Positions of parameters that never leave their device, int64."""
+        return torch.zeros(0, dtype=torch.int64, device=net.device)
 
 
 def weighted_mean(rows: Tensor, weights: Sequence[float]) -> Tensor:

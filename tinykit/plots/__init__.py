@@ -20,6 +20,11 @@ from tinykit.plots.style import OKABE_ITO, figure
 from tinykit.plots.sums import Point, by_step, file_parts, size_error
 from tinykit.plots.system_cost import Setting, energy_by_phase, round_timeline, setting_costs
 from tinykit.plots.tradeoff import Candidate, pareto_front, tradeoff
+from tinykit.plots.uplink import (
+    accuracy_by_bytes,
+    accuracy_by_epsilon,
+    what_the_server_sees,
+)
 from tinykit.plots.views import own_views
 
 __all__ = [
@@ -30,6 +35,8 @@ __all__ = [
     "Point",
     "Setting",
     "accuracy_bars",
+    "accuracy_by_bytes",
+    "accuracy_by_epsilon",
     "by_step",
     "channel_ranges",
     "device_classes",
@@ -56,4 +63,5 @@ __all__ = [
     "size_error",
     "tradeoff",
     "weight_histogram",
+    "what_the_server_sees",
 ]

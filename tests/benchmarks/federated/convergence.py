@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from statistics import mean
 
-import torch
-from torch import nn
-
 import tinykit as tk
 from tests.benchmarks._figure import Figure, at_most, plain
 from tinykit.data.partitions import Dirichlet, partition
@@ -66,18 +63,12 @@ def run() -> list[Figure]:
 Run = tuple[int, float, float]
 
 
-def network(seed: int) -> nn.Module:
-    """64-64-10."""
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-
-
 def _run(strategy: Strategy, lr: float, seed: int) -> Run:
     """Rounds to the goal, and bytes sent up and down until then; `MOST` rounds if it is missed."""
     data = tk.data.load("digits")
     federation = partition(data, Dirichlet(0.1), devices=DEVICES, samples=SAMPLES, seed=seed)
     simulation = Simulation(
-        network(seed),
+        tk.zoo.mlp(data.spec, hidden=(64,), seed=seed),
         federation,
         strategy,
         local=Local(steps=STEPS, batch=BATCH, lr=lr),

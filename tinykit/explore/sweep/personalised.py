@@ -27,6 +27,7 @@ from tinykit.federated.simulation import Simulation
 from tinykit.federated.strategies.fedavg import FedAvg
 from tinykit.federated.strategies.feddyn import FedDyn
 from tinykit.federated.strategies.scaffold import Scaffold
+from tinykit.nn.zoo import mlp
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,19 +94,7 @@ def devices(seed: int) -> Federation:
 
 def network(seed: int) -> nn.Module:
     """An MLP of two hidden layers: 64-64-64-10."""
-    import torch
-    from torch import nn
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(64, HIDDEN),
-            nn.ReLU(),
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.ReLU(),
-            nn.Linear(HIDDEN, 10),
-        )
+    return mlp(data.load("digits").spec, hidden=(HIDDEN, HIDDEN), seed=seed)
 
 
 def row(federation: Federation, method: str, share: float, seed: int) -> dict[str, Any]:

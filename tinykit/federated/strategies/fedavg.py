@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tinykit.federated.strategy import Strategy
 
@@ -13,3 +14,5 @@ class FedAvg(Strategy):
 
     With `customise` = `MAML` it is Per-FedAvg (Fallah et al., NeurIPS 2020).
     """
+
+    mean_only: ClassVar[bool] = True

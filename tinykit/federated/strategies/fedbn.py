@@ -25,6 +25,7 @@ class FedBN(Strategy):
     """
 
     memory: ClassVar[tuple[str, ...]] = ("norm", "statistics")
+    mean_only: ClassVar[bool] = True
 
     def begin(self, net: Net) -> Server:
         if not net.normalises:
@@ -52,3 +53,6 @@ class FedBN(Strategy):
 
     def travels(self, net: Net) -> int:
         return net.size - len(net.where())
+
+    def own(self, net: Net) -> Tensor:
+        return net.where()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tinykit.federated.checks import real
 from tinykit.federated.device import Device, Reply
@@ -19,6 +20,8 @@ class FedProx(Strategy):
     """
 
     mu: float = 0.01
+
+    mean_only: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         real("mu of FedProx", self.mu, least=0)

@@ -26,6 +26,7 @@ class FedAvgM(Strategy):
     server_lr: float = 1.0
 
     private: ClassVar[tuple[str, ...]] = ("velocity",)
+    mean_only: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         real("momentum of FedAvgM", self.momentum, least=0, below=1)
@@ -55,6 +56,7 @@ class FedAdam(Strategy):
     tau: float = 1e-3
 
     private: ClassVar[tuple[str, ...]] = ("first", "second")
+    mean_only: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         real("server_lr of FedAdam", self.server_lr, above=0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from torch import nn
 
 from tinykit.data.types import DataSpec
@@ -9,15 +12,14 @@ from tinykit.nn.zoo.blocks import channels, seeded
 
 
 @seeded
-def mlp(spec: DataSpec, width: float = 1.0, *, seed: int = 0) -> nn.Module:
-    """Fully connected: pixels → 300·`width` → 100·`width` → classes; NCHW → logits."""
-    h, w, c = spec.shape
-    one, two = channels(300, width), channels(100, width)
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(h * w * c, one),
-        nn.ReLU(),
-        nn.Linear(one, two),
-        nn.ReLU(),
-        nn.Linear(two, spec.num_classes),
-    )
+def mlp(
+    spec: DataSpec, width: float = 1.0, *, hidden: Sequence[int] = (300, 100), seed: int = 0
+) -> nn.Module:
+    """Fully connected: pixels → each of `hidden`, times `width` → classes; NCHW → logits."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    given = math.prod(spec.shape)
+    for size in hidden:
+        units = channels(size, width)
+        layers += [nn.Linear(given, units), nn.ReLU()]
+        given = units
+    return nn.Sequential(*layers, nn.Linear(given, spec.num_classes))
