@@ -41,7 +41,6 @@ from tinykit.course.personal import METHODS, OWN, PersonalTable
 from tinykit.data.partitions import FewClasses, PermutedLabels, partition
 from tinykit.data.types import Split
 from tinykit.explore.figure_view import FigureView
-from tinykit.explore.sweep import personalised as sweep
 
 digits = tk.data.load("digits")
 parts = (digits.train, digits.val, digits.test)  # all of them: the tests are the devices' own
@@ -68,7 +67,7 @@ def mean(accuracies):
     return sum(values) / len(values)
 
 
-untrained = fl.Simulation(sweep.network(seed=0), own, seed=0)
+untrained = fl.Simulation(tk.zoo.mlp(digits.spec, hidden=(64, 64), seed=0), own, seed=0)
 alone = mean(untrained.device_accuracy(personalise=fl.MAML(steps=200, lr=0.3)))
 tests = sum(len(part) for part in own.test)
 error = np.sqrt(alone * (1 - alone) / tests)
@@ -114,7 +113,12 @@ local = fl.Local(steps=20, batch=10, lr=0.1, decay=0.997, weight_decay=1e-3, cli
 
 def learn(strategy, federation, rounds=40):
     simulation = fl.Simulation(
-        sweep.network(seed=0), federation, strategy, local=local, cohort=0.2, seed=0
+        tk.zoo.mlp(digits.spec, hidden=(64, 64), seed=0),
+        federation,
+        strategy,
+        local=local,
+        cohort=0.2,
+        seed=0,
     )
     simulation.run(rounds, progress=False)
     return simulation
