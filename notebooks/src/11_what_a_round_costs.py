@@ -169,7 +169,7 @@ print(f"with E = 1, {esp.sum()} of 10 devices are ESP32s; they spend {share:.0%}
 # %% [markdown]
 # **The surprise.** With one epoch a round most of the energy goes into things that are not training: devices connect, and wait, with their
 # processors on. Ten times the training costs far less than ten times the energy, and takes a fraction of the rounds. That does not go on
-# forever: from 10 to 30 epochs the rounds hardly fall any more, as devices drift apart, and energy rises again. *The best number
+# forever: from 10 to 30 epochs the training triples, the rounds fall by less than half (devices drift apart meanwhile), and energy rises again. *The best number
 # of local epochs follows from what a round costs beside training.*
 #
 # And which device costs most is not a question of who computes most. An ESP32 idles at ten times the power of the STM32; it pays for the
@@ -238,8 +238,8 @@ for k in (1, 2, 5, 10, 20, 50):
     print(f"{k:6} {1 - 0.9**k:34.0%} {slow:7.0%} {longest:15.0f} {ready:34.0f}")
 
 # %% [markdown]
-# The mean device knows nothing of the cohort; the round does. From ten devices on, nearly every round is a Nexus round. McMahan et
-# al. (2017) found that larger cohorts save few rounds; here they even make each of them longer.
+# The mean device knows nothing of the cohort; the round does. Of ten devices one is likely to be a Nexus 6, of fifty nearly always, and all wait for it. McMahan et
+# al. (2017) found diminishing returns from larger cohorts, in rounds; here each of these rounds takes longer, too.
 #
 # **A cut-off gives the time back.** After $\tau$ seconds of training a device stops and sends what it has: partial work is kept. Drawn is one cohort.
 
