@@ -55,7 +55,8 @@ class Simulation:
     strategy : the algorithm; FedAvg if None
     local : what a device does in a round
     cohort : how many devices are asked a round: a number, or a share in (0, 1], or a `Cohort`
-    seed : of everything random; the same seed gives the same bits on the same engine
+    seed : of everything random; the same seed gives the same bits on the same engine (vectorised:
+        and with the same number of threads)
     engine : "sequential", "vectorised", "flower", an `Engine`, or None: chosen by model and cohort
     test : central examples that the shared model is evaluated with
     evaluate_every : rounds between evaluations; the last round of a `run` is always evaluated
