@@ -210,7 +210,7 @@ print(f"distance of the two models: {apart:.1e} of their length")
 
 # %% [markdown]
 # **Debiasing.** In its local steps a device drifts towards its own optimum, and the mean of such models is not the optimum of the mean.
-# SCAFFOLD and FedDyn correct every device's gradient for that. Acar et al. do
+# SCAFFOLD and FedDyn correct every device's gradient for that ([Client drift](09_client_drift.ipynb)). Acar et al. do
 # the same with $f_i(T_i(w))$ in place of $f_i(w)$ and call it **PFLScaf** and **PFLDyn**: here `fl.Scaffold(customise=...)` and `fl.FedDyn(alpha,
 # customise=...)`. All nine methods, from the table; the last model is customised in the best of the ways tried, chosen on the examples that it is reported on, for
 # all methods alike:

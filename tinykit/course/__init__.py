@@ -12,15 +12,19 @@ from tinykit.course.prediction import Comparison, Prediction, predict
 from tinykit.course.shipped import shipped
 
 if TYPE_CHECKING:
+    from tinykit.course.averaging import AveragingExplorer
     from tinykit.course.bits import BitsExplorer
+    from tinykit.course.drift import DriftExplorer
     from tinykit.course.personal import PersonalExplorer
     from tinykit.course.profiles import LayerExplorer
     from tinykit.course.ranges import RangeExplorer
 
 __all__ = [
+    "AveragingExplorer",
     "BitsExplorer",
     "CheckFailed",
     "Comparison",
+    "DriftExplorer",
     "Exercise",
     "LayerExplorer",
     "Mistake",
@@ -36,7 +40,9 @@ __all__ = [
 
 #: they draw figures; the generator and the self-checks do without
 _EXPLORERS = {
+    "AveragingExplorer": "tinykit.course.averaging",
     "BitsExplorer": "tinykit.course.bits",
+    "DriftExplorer": "tinykit.course.drift",
     "LayerExplorer": "tinykit.course.profiles",
     "PersonalExplorer": "tinykit.course.personal",
     "RangeExplorer": "tinykit.course.ranges",

@@ -261,6 +261,10 @@ class Simulation:
             return net.module_of(self.strategy.evaluated(self.server), self.statistics)
         return net.module_of(*self._personal(device))
 
+    def module_of(self, w: Tensor) -> nn.Module:
+        """The network with parameters `w` (P,): those of one reply, say, before the average."""
+        return self.setting.net.module_of(w, self.statistics)
+
     def weights(self) -> Tensor:
         """The shared model's parameters, (P,)."""
         return self.strategy.evaluated(self.server)

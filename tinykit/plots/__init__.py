@@ -16,6 +16,7 @@ from tinykit.plots.quantization import (
     error_curve,
     level_histogram,
 )
+from tinykit.plots.rounds import ByRound, by_round, holdings, sorted_devices
 from tinykit.plots.style import OKABE_ITO, figure
 from tinykit.plots.sums import Point, by_step, file_parts, size_error
 from tinykit.plots.system_cost import Setting, energy_by_phase, round_timeline, setting_costs
@@ -29,6 +30,7 @@ from tinykit.plots.views import own_views
 
 __all__ = [
     "OKABE_ITO",
+    "ByRound",
     "Candidate",
     "Curve",
     "Life",
@@ -37,6 +39,7 @@ __all__ = [
     "accuracy_bars",
     "accuracy_by_bytes",
     "accuracy_by_epsilon",
+    "by_round",
     "by_step",
     "channel_ranges",
     "device_classes",
@@ -45,6 +48,7 @@ __all__ = [
     "error_curve",
     "figure",
     "file_parts",
+    "holdings",
     "kept_weights",
     "layer_bars",
     "layer_costs",
@@ -61,6 +65,7 @@ __all__ = [
     "setting_costs",
     "shares",
     "size_error",
+    "sorted_devices",
     "tradeoff",
     "weight_histogram",
     "what_the_server_sees",
