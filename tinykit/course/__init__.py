@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tinykit.course.averaging import AveragingExplorer
     from tinykit.course.bits import BitsExplorer
     from tinykit.course.drift import DriftExplorer
+    from tinykit.course.personal import PersonalExplorer
     from tinykit.course.profiles import LayerExplorer
     from tinykit.course.ranges import RangeExplorer
 
@@ -27,6 +28,7 @@ __all__ = [
     "Exercise",
     "LayerExplorer",
     "Mistake",
+    "PersonalExplorer",
     "Prediction",
     "RangeExplorer",
     "Report",
@@ -42,6 +44,7 @@ _EXPLORERS = {
     "BitsExplorer": "tinykit.course.bits",
     "DriftExplorer": "tinykit.course.drift",
     "LayerExplorer": "tinykit.course.profiles",
+    "PersonalExplorer": "tinykit.course.personal",
     "RangeExplorer": "tinykit.course.ranges",
 }
 
