@@ -34,6 +34,7 @@ _LAZY = {
     "Prototypes": "customise",
     "Sequential": "engines",
     "Vectorised": "engines",
+    "Flower": "engines.flower",
     "Faults": "faults",
     "Guard": "guard",
     "Compression": "compression",

@@ -14,10 +14,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
 from tinykit.federated.checks import real, whole
 from tinykit.federated.errors import FederatedError
+from tinykit.federated.gradient import grad_and_value
 from tinykit.federated.net import Net, mean
 
 #: the logit of a class that a device has no prototype of; finite, so that gradients are too
@@ -110,7 +110,7 @@ class MAML(Customise):
             return net.loss(v, stats, support.x, support.y, support.weight)
 
         for _ in range(self.steps):
-            gradient, statistics = grad(on_support, has_aux=True)(w, statistics)
+            gradient, (_, statistics) = grad_and_value(on_support, w, statistics, further=True)
             w = w - self.lr * (gradient.detach() if self.first_order else gradient)
         return w, statistics
 

@@ -24,7 +24,8 @@ NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """The cross-entropy of each example, nats: (N, classes), (N,) → (N,)."""
-    return F.cross_entropy(logits, y, reduction="none")
+    # said so, and not by F.cross_entropy, it is the same bits and half the time under vmap
+    return -F.log_softmax(logits, 1).gather(1, y[:, None])[:, 0]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, vmap
+from torch.func import vmap
 
 from tinykit.federated.checks import whole
 from tinykit.federated.customise import Examples
@@ -32,6 +32,7 @@ from tinykit.federated.engines.engine import (
 from tinykit.federated.engines.sequential import one_thread
 from tinykit.federated.engines.single import run_one, seed_of
 from tinykit.federated.errors import ClientError, FederatedError
+from tinykit.federated.gradient import grad_and_value
 from tinykit.federated.local import Minibatches
 from tinykit.federated.net import Net
 from tinykit.federated.strategy import Replies
@@ -90,7 +91,7 @@ class _ManyDevices(Device):
         def objective(v: Tensor) -> tuple[Tensor, Tensor]:
             return self.objective(v, batch)
 
-        gradient, (loss, statistics) = grad_and_value(objective, has_aux=True)(w)
+        gradient, (loss, statistics) = grad_and_value(objective, w)
         return gradient, loss, statistics
 
     def keep(self, number: int, new: Tensor, old: Tensor) -> Tensor:
