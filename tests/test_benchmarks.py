@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.benchmarks import Figure, at_least, at_most, plain
-from tests.benchmarks.__main__ import main, names
+from tests.benchmarks.__main__ import main, names, parts
 
 KEYS = {"figure", "value", "unit", "limit", "holds", "peer"}
 
@@ -59,5 +59,21 @@ def test_unknown_names_are_told_what_there_is(capsys: pytest.CaptureFixture[str]
 
 def test_the_promised_benchmarks_are_there() -> None:
     assert set(names()) >= {"demo", "verify", "profile", "startup"}
-    for name in names():
+    assert set(parts()) >= {"federated.flower", "federated.speed", "federated.gpu"}
+    assert not any(name.split(".")[-1].startswith("_") for name in [*names(), *parts()])
+    for name in [*names(), *parts()]:
         assert callable(importlib.import_module(f"tests.benchmarks.{name}").run)
+
+
+def test_a_package_runs_all_of_its_modules_and_one_runs_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    modules = [name for name in parts() if name.startswith("federated.")]
+    for name in modules:
+        module = importlib.import_module(f"tests.benchmarks.{name}")
+        monkeypatch.setattr(module, "run", lambda name=name: [plain(name, 1, "s")])
+    assert main(["federated", "--json"]) == 0
+    assert [figure["figure"] for figure in json.loads(capsys.readouterr().out)] == modules
+    assert main(["federated.speed", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [figure["figure"] for figure in shown] == ["federated.speed"]

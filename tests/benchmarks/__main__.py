@@ -1,4 +1,7 @@
-"""``python -m tests.benchmarks [NAME ...] [--json]``: exit 1 when a figure breaks its limit."""
+"""``python -m tests.benchmarks [NAME ...] [--json]``: exit 1 when a figure breaks its limit.
+
+NAME is a module, a package (all of its modules), or one of a package's: ``federated.speed``.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,20 @@ from tinykit.targets.render import table
 
 
 def names() -> list[str]:
-    """The benchmarks there are."""
-    files = Path(__file__).parent.glob("*.py")
-    return sorted(f.stem for f in files if not f.stem.startswith("_"))
+    """The benchmarks there are: modules and packages."""
+    return _inside(Path(__file__).parent)
+
+
+def parts() -> list[str]:
+    """The modules of packages, that can be run alone: ``PACKAGE.MODULE``."""
+    here = Path(__file__).parent
+    return [f"{n}.{m}" for n in names() if (here / n).is_dir() for m in _inside(here / n)]
+
+
+def _inside(folder: Path) -> list[str]:
+    packages = [file.parent for file in folder.glob("*/__init__.py")]
+    found = [*folder.glob("*.py"), *packages]
+    return sorted(file.stem for file in found if not file.stem.startswith("_"))
 
 
 def show(number: float | None) -> str:
@@ -37,10 +51,13 @@ def as_table(figures: list[Figure]) -> str:
 def main(argv: list[str] | None = None) -> int:
     there = names()
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(there)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join([*there, *parts()])}"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
-    if unknown := [n for n in args.names if n not in there]:
+    if unknown := [n for n in args.names if n not in there and n not in parts()]:
+        there += parts()
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(there)}")
     figures: list[Figure] = []
     for name in args.names or there:
