@@ -13,19 +13,23 @@ from tinykit.course.shipped import shipped
 
 if TYPE_CHECKING:
     from tinykit.course.bits import BitsExplorer
+    from tinykit.course.engines import EnginesExplorer
     from tinykit.course.profiles import LayerExplorer
     from tinykit.course.ranges import RangeExplorer
+    from tinykit.course.uplink import UplinkExplorer
 
 __all__ = [
     "BitsExplorer",
     "CheckFailed",
     "Comparison",
+    "EnginesExplorer",
     "Exercise",
     "LayerExplorer",
     "Mistake",
     "Prediction",
     "RangeExplorer",
     "Report",
+    "UplinkExplorer",
     "check",
     "predict",
     "shipped",
@@ -36,7 +40,9 @@ __all__ = [
 _EXPLORERS = {
     "BitsExplorer": "tinykit.course.bits",
     "LayerExplorer": "tinykit.course.profiles",
+    "EnginesExplorer": "tinykit.course.engines",
     "RangeExplorer": "tinykit.course.ranges",
+    "UplinkExplorer": "tinykit.course.uplink",
 }
 
 

@@ -94,6 +94,9 @@ class Exercise:
         Words of an exception that such code ends in, and what was overlooked.
     tolerance : float
         Largest absolute difference that still counts as right (and why, in `task`).
+    play : callable, optional
+        ``play(function, *case)`` is the result, where a function is not simply called with a case:
+        a client function takes part in a simulation. What it raises is the attempt's fault.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Exercise:
     mistakes: Sequence[Mistake] = ()
     stops: Sequence[tuple[str, str]] = ()
     tolerance: float = 0.0
+    play: Callable[..., Any] | None = None
 
     def check(self, attempt: Callable[..., Any]) -> Report:
         """Judge an attempt; never raises for what the attempt does wrong."""
@@ -113,7 +117,7 @@ class Exercise:
         results = []
         for case in self.cases:
             try:
-                results.append(np.asarray(attempt(*_copies(case))))
+                results.append(self._result(attempt, case))
             except NotImplementedError:
                 return Report(
                     False,
@@ -121,16 +125,20 @@ class Exercise:
                     f"Replace the line that raises NotImplementedError. {self.task}",
                 )
             except Exception as error:  # whatever the student's code does is a finding
-                said = _where(error)
+                said = _where(error, attempt)
                 hint = next((why for part, why in self.stops if part in said), "")
                 return Report(False, f"{self.name}: your code stopped.", f"{said}\n{hint}".rstrip())
-        wanted = [np.asarray(self.solve(*_copies(case))) for case in self.cases]
+        wanted = [self._result(self.solve, case) for case in self.cases]
         if all(self._same(r, w) for r, w in zip(results, wanted, strict=True)):
             return Report(True, f"{self.name}: right, on all {len(self.cases)} cases.")
         for mistake in self.mistakes:
             if self._makes(mistake, results):
                 return Report(False, f"{self.name}: not yet.", mistake.explanation)
         return Report(False, f"{self.name}: not yet.", self._difference(results, wanted))
+
+    def _result(self, function: Callable[..., Any], case: tuple[Any, ...]) -> np.ndarray:
+        own = _copies(case)
+        return np.asarray(function(*own) if self.play is None else self.play(function, *own))
 
     def _same(self, got: np.ndarray, want: np.ndarray) -> bool:
         if got.shape != want.shape or not _numeric(got):
@@ -142,7 +150,7 @@ class Exercise:
     def _makes(self, mistake: Mistake, results: list[np.ndarray]) -> bool:
         for case, result in zip(self.cases, results, strict=True):
             with np.errstate(all="ignore"):
-                wrong = np.asarray(mistake.function(*_copies(case)))
+                wrong = self._result(mistake.function, case)
             if wrong.shape != result.shape or not _numeric(result):
                 return False
             gap = np.abs(wrong.astype(float) - result.astype(float))
@@ -231,12 +239,17 @@ def _numeric(array: np.ndarray) -> bool:
     return bool(np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_)
 
 
-def _where(error: Exception) -> str:
-    """The error and the last line of the student's own code that led to it."""
+def _where(error: Exception, attempt: Callable[..., Any]) -> str:
+    """The error and the line of the student's own code that led to it."""
     frames = [
-        f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if f.filename != __file__ and not f.filename.startswith("<frozen")
     ]
-    # frames[0] is check itself; the student's function is the next one
-    line = frames[1] if len(frames) > 1 else frames[0]
-    code = f", at line {line.lineno}: {line.line}" if line.line else f", at line {line.lineno}"
-    return f"{type(error).__name__}: {error}{code}"
+    # of what lies between (where an attempt is played), or below, nothing is the student's
+    code = getattr(attempt, "__code__", None)
+    own = [f for f in frames if code and f.filename == code.co_filename]
+    said = f"{type(error).__name__}: {error}"
+    if not own:
+        return said
+    return f"{said}, at line {own[0].lineno}" + (f": {own[0].line}" if own[0].line else "")
