@@ -73,10 +73,10 @@ print(f"entries that are exactly 0: {np.mean(update == 0):.0%} (pixels that are 
 # %% [markdown] part="predict"
 # ## Predict
 #
-# *Differential privacy* hides a device: its update is shortened, and the server adds noise, so much that nobody can tell from
-# the model whether that device took part. How little can be told is a number, ε; smaller is better hidden.
+# *Differential privacy* hides a device: its update is shortened where it is long, and the server adds noise, so that the model hardly tells
+# whether that device took part. How much it may tell is a number, ε; smaller is better hidden.
 #
-# With 100 devices, ε = 2 after 40 rounds costs accuracy: about 20 points. Now there are 1,000 devices. They have no more to learn from (the same
+# With 100 devices, ε = 2 after 40 rounds costs accuracy: nearly 20 points. Now there are 1,000 devices. They have no more to learn from (the same
 # digits, handed out again), and ε stays 2. **What does ε = 2 cost 1,000 devices?**
 
 # %%
@@ -175,7 +175,7 @@ for step in range(1, 11):
 
 # %% [markdown]
 # In training a device does not mean the same thing ten times. What it could not say was about the model of *then*, and with one
-# device in ten asked, *then* is ten rounds ago. All methods, from the table (mean of the seeds, from worst to best):
+# device in ten asked, *then* is ten rounds ago. All methods, from the table (mean of the seeds, in brackets the worst and the best):
 
 # %%
 print(f"{'':35}{'one in ten asked, 40 rounds':>34}{'all asked, 20 rounds':>28}")
@@ -198,9 +198,10 @@ for bits, kept, _ in [one for one in table.methods() if one[2]]:
     print(f"{called((bits, kept, True)):35}{gains[0]:21.1f}{gains[1]:12.1f}")
 
 # %% [markdown]
-# Do not take error feedback for a rule: it repairs a method that is wrong *on average* (signs, the largest
-# entries), for devices that are asked often. Stochastic rounding is right on average already; where it works, there is nothing to
-# repair. And 360 test images have a standard error of more than a point: smaller gains mean nothing here.
+# Do not take error feedback for a rule. It repairs a method that is wrong *on average* (signs above all), for devices that are asked
+# often. Where residuals are ten rounds old, it can cost more than it gives: look at 2 bits. (Without error feedback the kit rounds
+# by lot, which is right on average, so that there is little to repair; with it, to the nearest level.) And 360 test images have a standard error of more than a point:
+# smaller gains mean nothing here.
 #
 # One of these runs, here:
 
@@ -231,9 +232,9 @@ for name, compression in {"32 bits": None, "4 bits": fl.KBit(4)}.items():
 #
 # $$\sigma = \frac{zC}{qm}.$$
 #
-# ε depends on $z$, $q$, the number of rounds, and δ; not on how many devices share the noise. (ε, δ): any
-# event is at most $e^\varepsilon$ times as likely with a device as without it, but for a probability δ. So with $q$ and ε fixed, $z$ stays nearly where it is, and σ
-# falls as $1/m$:
+# (ε, δ) means: whatever one looks for in the model, it is at most $e^\varepsilon$ times as likely with a device as without it, but for a
+# probability δ. ε follows from $z$, $q$, the number of rounds, and δ; not from how many devices share the noise. With $q$ and ε fixed, $z$ stays nearly
+# where it is (only δ, here $m^{-1.1}$, asks for a little more), and σ falls almost as $1/m$:
 
 # %%
 about = table.about
@@ -247,11 +248,11 @@ for m in table.populations():
             f"{m:9,} {epsilon:3g} {z:5.2f} {sigma:15.4f} {sigma * math.sqrt(P):36.2f}"
             f"   {table.cost(m, epsilon):4.1f} points"
         )
-print(f"a mean of updates of norm at most {clip:g} has at most norm {clip:g}")
+print(f"a mean of updates of norm at most {clip:g} has at most norm {clip:g}, too")
 
 # %% [markdown]
-# With 100 devices the noise of a round is several times longer than any mean of updates can be; training survives because noise
-# points elsewhere every round, and updates do not. With 1,000 it is a tenth of that. **The price of privacy is paid by small federations.**
+# With 100 devices the noise of a round is several times longer than a mean of updates can be; that anything is learned is because noise
+# points elsewhere every round, and updates do not. With 1,000 it is about eight times shorter. **The price of privacy is paid by small federations.**
 #
 # `noise_for` finds $z$ with opacus, PyTorch's library for differential privacy, which keeps account of ε over rounds (Rényi
 # orders; Mironov et al., 2019). Is it here? If not, the table above stands, and only this cell is left out.

@@ -19,6 +19,7 @@ WORKS = {
     "lenet": ("LeNet", "lenet", 1),
     "more": ("100 × LeNet", "lenet", 100),
 }
+CONVOLVES = ("lenet",)
 CORES = (2, 8, 32, 128, 512)
 ROUNDS = (1, 10, 100, 1000)
 
@@ -56,10 +57,10 @@ class EnginesTable:
         return self.devices / self.round(work, engine)
 
     def compute(self, work: str) -> float:
-        """Seconds that one core computes for one device, from the Flower engine's rounds on all
-        `cores` of the machine: what a round takes more than one in which nothing is computed."""
-        spent = self.round(work, "flower") - self.round("nothing", "flower")
-        return max(0.0, spent) * self.cores / self.devices
+        """Seconds that one core computes for one device: what the sequential engine's rounds take
+        more than one in which nothing is computed. With convolutions it uses all cores."""
+        spent = self.round(work, "sequential") - self.round("nothing", "sequential")
+        return spent * (self.cores if work in CONVOLVES else 1) / self.devices
 
     def modelled(self, compute: float, cores: int) -> float:
         """Seconds of a round of Flower on `cores`: messages as measured, one after another, and

@@ -3,7 +3,8 @@
 *First* is from the call of `Simulation.run` in a fresh process that has imported torch and made the
 simulation, to the end of the first round: what an engine imports and starts is in it. *Round* is
 every later round. Of several rounds, and several processes, the least counts: other load on the
-machine only ever adds. The weights at the end are hashed.
+machine only ever adds. Torch has one thread (for convolutions the sequential engine has devices on
+all cores all the same, and Flower always). The weights at the end are hashed.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ def _ask(task: str, engine: str, seed: int) -> dict[str, Any]:
         "run = engines.simulation(task, engine, int(seed))\n"
         "sys.stdout.write(json.dumps(engines.measure(run)))\n"
     )
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    # a thread of torch for each process: on a busy machine two wait for one another
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code, task, engine, str(seed)],
         capture_output=True,
