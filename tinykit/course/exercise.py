@@ -95,8 +95,8 @@ class Exercise:
     tolerance : float
         Largest absolute difference that still counts as right (and why, in `task`).
     play : callable, optional
-        ``play(function, *case)`` is the result, where a function is not simply called with a case:
-        a client function takes part in a simulation. What it raises is the attempt's fault.
+        ``play(function, *case)`` tries a function on a case and returns numbers to compare, where
+        what it takes or returns is no array; by default ``function(*case)``.
     """
 
     name: str
@@ -106,7 +106,10 @@ class Exercise:
     mistakes: Sequence[Mistake] = ()
     stops: Sequence[tuple[str, str]] = ()
     tolerance: float = 0.0
-    play: Callable[..., Any] | None = None
+    play: Callable[..., Any] = lambda function, *case: function(*case)
+
+    def _played(self, function: Callable[..., Any], case: tuple[Any, ...]) -> np.ndarray:
+        return np.asarray(self.play(function, *_copies(case)))
 
     def check(self, attempt: Callable[..., Any]) -> Report:
         """Judge an attempt; never raises for what the attempt does wrong."""
@@ -117,7 +120,7 @@ class Exercise:
         results = []
         for case in self.cases:
             try:
-                results.append(self._result(attempt, case))
+                results.append(self._played(attempt, case))
             except NotImplementedError:
                 return Report(
                     False,
@@ -128,17 +131,13 @@ class Exercise:
                 said = _where(error, attempt)
                 hint = next((why for part, why in self.stops if part in said), "")
                 return Report(False, f"{self.name}: your code stopped.", f"{said}\n{hint}".rstrip())
-        wanted = [self._result(self.solve, case) for case in self.cases]
+        wanted = [self._played(self.solve, case) for case in self.cases]
         if all(self._same(r, w) for r, w in zip(results, wanted, strict=True)):
             return Report(True, f"{self.name}: right, on all {len(self.cases)} cases.")
         for mistake in self.mistakes:
             if self._makes(mistake, results):
                 return Report(False, f"{self.name}: not yet.", mistake.explanation)
         return Report(False, f"{self.name}: not yet.", self._difference(results, wanted))
-
-    def _result(self, function: Callable[..., Any], case: tuple[Any, ...]) -> np.ndarray:
-        own = _copies(case)
-        return np.asarray(function(*own) if self.play is None else self.play(function, *own))
 
     def _same(self, got: np.ndarray, want: np.ndarray) -> bool:
         if got.shape != want.shape or not _numeric(got):
@@ -150,7 +149,7 @@ class Exercise:
     def _makes(self, mistake: Mistake, results: list[np.ndarray]) -> bool:
         for case, result in zip(self.cases, results, strict=True):
             with np.errstate(all="ignore"):
-                wrong = self._result(mistake.function, case)
+                wrong = self._played(mistake.function, case)
             if wrong.shape != result.shape or not _numeric(result):
                 return False
             gap = np.abs(wrong.astype(float) - result.astype(float))
@@ -240,16 +239,12 @@ def _numeric(array: np.ndarray) -> bool:
 
 
 def _where(error: Exception, attempt: Callable[..., Any]) -> str:
-    """The error and the line of the student's own code that led to it."""
-    frames = [
-        f
-        for f in traceback.extract_tb(error.__traceback__)
-        if f.filename != __file__ and not f.filename.startswith("<frozen")
-    ]
-    # of what lies between (where an attempt is played), or below, nothing is the student's
+    """The error and the line of the student's own function that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
     code = getattr(attempt, "__code__", None)
-    own = [f for f in frames if code and f.filename == code.co_filename]
-    said = f"{type(error).__name__}: {error}"
-    if not own:
-        return said
-    return f"{said}, at line {own[0].lineno}" + (f": {own[0].line}" if own[0].line else "")
+    own = [f for f in frames if code and (f.filename, f.name) == (code.co_filename, code.co_name)]
+    if not own:  # it could not even be called, or the result could not be used
+        return f"{type(error).__name__}: {error}"
+    line = own[0]
+    said = f", at line {line.lineno}: {line.line}" if line.line else f", at line {line.lineno}"
+    return f"{type(error).__name__}: {error}{said}"

@@ -80,7 +80,7 @@ class Simulation:
     memories : what devices remember
     uplink : what happens to updates on their way, and what devices could not say yet
     history : what happened
-    usual : norms of the updates of the last rounds, for the guard
+    usual : largest norms of the updates of the last rounds, for the guard
 
     Raises
     ------
@@ -260,6 +260,10 @@ class Simulation:
         if device is None:
             return net.module_of(self.strategy.evaluated(self.server), self.statistics)
         return net.module_of(*self._personal(device))
+
+    def module_of(self, w: Tensor) -> nn.Module:
+        """The network with parameters `w` (P,): those of one reply, say, before the average."""
+        return self.setting.net.module_of(w, self.statistics)
 
     def weights(self) -> Tensor:
         """The shared model's parameters, (P,)."""

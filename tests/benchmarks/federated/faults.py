@@ -13,7 +13,7 @@ from tests.benchmarks import Figure, at_least, at_most, plain
 from tests.federated.world import ALGORITHMS, digits, federation, mlp
 from tinykit.federated import Cohort, Faults, Local, Round, Simulation
 
-ROUNDS, DEVICES = 20, 30
+ROUNDS, DEVICES = 15, 30
 NAMES = ("FedAvg", "SCAFFOLD", "FedDyn", "PFLDyn-MAML")
 KINDS: dict[str, tuple[Faults, int | Cohort]] = {
     "no faults": (Faults(), 6),
@@ -60,7 +60,7 @@ def _pairs() -> Iterator[tuple[str, str]]:
 def _one(name: str, engine: str, faults: Faults, cohort: int | Cohort) -> tuple[Simulation, int]:
     simulation = Simulation(
         mlp(16), federation((30,) * DEVICES), ALGORITHMS[name], engine=engine, cohort=cohort,
-        local=Local(steps=10, batch=10, lr=0.1), faults=faults, test=digits().test,
+        local=Local(steps=5, batch=10, lr=0.1), faults=faults, test=digits().test,
         evaluate_every=ROUNDS,
     )  # fmt: skip
     before: dict[int, dict[str, torch.Tensor]] = {}
