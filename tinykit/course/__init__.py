@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from tinykit.course.averaging import AveragingExplorer
     from tinykit.course.bits import BitsExplorer
     from tinykit.course.drift import DriftExplorer
+    from tinykit.course.engines import EnginesExplorer
     from tinykit.course.personal import PersonalExplorer
     from tinykit.course.profiles import LayerExplorer
     from tinykit.course.ranges import RangeExplorer
+    from tinykit.course.uplink import UplinkExplorer
 
 __all__ = [
     "AveragingExplorer",
@@ -25,6 +27,7 @@ __all__ = [
     "CheckFailed",
     "Comparison",
     "DriftExplorer",
+    "EnginesExplorer",
     "Exercise",
     "LayerExplorer",
     "Mistake",
@@ -32,6 +35,7 @@ __all__ = [
     "Prediction",
     "RangeExplorer",
     "Report",
+    "UplinkExplorer",
     "check",
     "predict",
     "shipped",
@@ -43,9 +47,11 @@ _EXPLORERS = {
     "AveragingExplorer": "tinykit.course.averaging",
     "BitsExplorer": "tinykit.course.bits",
     "DriftExplorer": "tinykit.course.drift",
+    "EnginesExplorer": "tinykit.course.engines",
     "LayerExplorer": "tinykit.course.profiles",
     "PersonalExplorer": "tinykit.course.personal",
     "RangeExplorer": "tinykit.course.ranges",
+    "UplinkExplorer": "tinykit.course.uplink",
 }
 
 

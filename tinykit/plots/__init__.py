@@ -1,5 +1,6 @@
 """Pure functions from results to Plotly figures: every axis has a unit, every number its origin."""
 
+from tinykit.plots.engines import seconds_by_rounds
 from tinykit.plots.federation import (
     device_classes,
     device_sizes,
@@ -61,6 +62,7 @@ __all__ = [
     "partition",
     "plane",
     "round_timeline",
+    "seconds_by_rounds",
     "sensitivity_curves",
     "setting_costs",
     "shares",
