@@ -45,8 +45,9 @@ def _run(name: str, path: Path, rounds: int) -> None:
     simulation(name).run(rounds, checkpoint=path, progress=False)
 
 
-def kill_one(name: str, path: Path, rounds: int, rng: random.Random) -> bool:
-    """Start the simulation `name`, and SIGKILL its process up to 0.3 s after its first checkpoint.
+def kill_one(name: str, path: Path, rounds: int, rng: random.Random, longest: float = 0.3) -> bool:
+    """Start the simulation `name`, and SIGKILL its process up to `longest` seconds after its first
+    checkpoint.
 
     Whether it died of that: False when it was done before.
     """
@@ -57,7 +58,7 @@ def kill_one(name: str, path: Path, rounds: int, rng: random.Random) -> bool:
     process.start()
     while not path.exists() and process.is_alive():
         time.sleep(0.002)
-    time.sleep(rng.uniform(0, 0.3))
+    time.sleep(rng.uniform(0, longest))
     process.kill()
     process.join()
     return process.exitcode == -signal.SIGKILL

@@ -152,7 +152,7 @@ class TestAgreement:
         with pytest.raises(FederatedError, match="batch norm would count the padding"):
             ended(normed(), FedAvg(), "vectorised", SIZES)
 
-    @settings(max_examples=25)
+    @settings(max_examples=15)
     @given(
         sizes=st.lists(st.integers(0, 20), min_size=1, max_size=6).filter(any),
         steps=st.one_of(st.integers(1, 4), st.none()),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tests.federated import oracles
 from tests.federated.oracles import Weights, World
 from tests.federated.world import ALGORITHMS, federation, mlp, normed, vector
-from tinykit.federated import FedAvg, FedBN, Local, Simulation, Strategy
+from tinykit.federated import FedAvg, FedBN, Local, Scaffold, Simulation, Strategy
 
 LOCAL = Local(steps=4, batch=8, lr=0.2, decay=0.9, weight_decay=1e-3, clip=1.5)
 ENGINES = ("sequential", "vectorised")
@@ -83,11 +83,13 @@ def test_algorithms_differ() -> None:
     assert min(gaps) > 100 * CLOSE
 
 
+@pytest.mark.parametrize("recover", [False, True])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_scaffold_controls(engine: str) -> None:
+def test_scaffold_controls(engine: str, recover: bool) -> None:
     of = world()
-    _, c, own = oracles.scaffold(of, start(), 0.9)
-    simulation = run(ALGORITHMS["SCAFFOLD"], of, engine)
+    w, c, own = oracles.scaffold(of, start(), 0.9)
+    simulation = run(Scaffold(server_lr=0.9, recover=recover), of, engine)
+    assert (simulation.weights() - flat(w)).abs().max() <= CLOSE
     zero = {"control": torch.zeros_like(simulation.weights())}
     mine = torch.stack(
         [simulation.memories.get(i, zero)["control"] for i in range(len(of.federation))]

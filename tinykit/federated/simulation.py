@@ -55,7 +55,8 @@ class Simulation:
     strategy : the algorithm; FedAvg if None
     local : what a device does in a round
     cohort : how many devices are asked a round: a number, or a share in (0, 1], or a `Cohort`
-    seed : of everything random; the same seed gives the same bits on the same engine
+    seed : of everything random; the same seed gives the same bits on the same engine (vectorised:
+        and with the same number of threads)
     engine : "sequential", "vectorised", "flower", an `Engine`, or None: chosen by model and cohort
     test : central examples that the shared model is evaluated with
     evaluate_every : rounds between evaluations; the last round of a `run` is always evaluated
@@ -79,7 +80,7 @@ class Simulation:
     memories : what devices remember
     uplink : what happens to updates on their way, and what devices could not say yet
     history : what happened
-    usual : norms of the updates of the last rounds, for the guard
+    usual : largest norms of the updates of the last rounds, for the guard
 
     Raises
     ------
@@ -259,6 +260,10 @@ class Simulation:
         if device is None:
             return net.module_of(self.strategy.evaluated(self.server), self.statistics)
         return net.module_of(*self._personal(device))
+
+    def module_of(self, w: Tensor) -> nn.Module:
+        """The network with parameters `w` (P,): those of one reply, say, before the average."""
+        return self.setting.net.module_of(w, self.statistics)
 
     def weights(self) -> Tensor:
         """The shared model's parameters, (P,)."""

@@ -28,10 +28,17 @@ def accuracy_by_bytes(
 
     Parameters
     ----------
-    runs : method → histories over seeds, evaluated in the same rounds; the line is their mean
+    runs : method → histories over seeds, evaluated in the same rounds; the line is their mean.
+        Methods of the same name up to a comma ("signs", "signs, no error feedback") have one
+        colour, and dashes of their own
     """
     traces: list[dict[str, Any]] = []
-    for number, (name, histories) in enumerate(runs.items()):
+    families = list(dict.fromkeys(name.split(",")[0] for name in runs))
+    seen: dict[str, int] = {}
+    for name, histories in runs.items():
+        family = name.split(",")[0]
+        member = seen[family] = seen.get(family, -1) + 1
+        number = families.index(family)
         sent, accuracy, tips = [], [], []
         for place, (when, _) in enumerate(histories[0].evaluated()):
             values = [100 * h.evaluated()[place][1] for h in histories]
@@ -41,7 +48,7 @@ def accuracy_by_bytes(
             found = f"{sent[-1]:,.0f} KiB (counted): {accuracy[-1]:.1f} %{spread}"
             tips.append(f"{name}, round {when}<br>{found}")
         colour = _COLOURS[number % len(_COLOURS)]
-        dash = _DASHES[number // len(_COLOURS) % len(_DASHES)]
+        dash = _DASHES[(number // len(_COLOURS) + member) % len(_DASHES)]
         traces.append(
             {
                 "type": "scatter",
@@ -60,7 +67,7 @@ def accuracy_by_bytes(
         subtitle=subtitle,
         x={"title": "sent by all devices so far, in KiB (counted)", "type": "log"},
         y={"title": "accuracy of the shared model in %"},
-        **layout,
+        **{"legend": {"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"}, **layout},
     )
 
 
@@ -170,10 +177,10 @@ def what_the_server_sees(
         traces,
         title=title,
         subtitle=subtitle,
-        x={"title": "entry of the update", "domain": [0, 0.44]},
+        x={"title": "without masks: an entry of the update", "domain": [0, 0.44]},
         y={"title": "share of the entries in %", "rangemode": "tozero"},
         xaxis2={
-            "title": {"text": f"number sent, over 2^{bits}"},
+            "title": {"text": f"with masks: a number sent, over 2<sup>{bits}</sup>"},
             "domain": [0.56, 1],
             "range": [0, 1],
             "anchor": "y2",
@@ -183,5 +190,6 @@ def what_the_server_sees(
             "rangemode": "tozero",
             "anchor": "x2",
         },
+        showlegend=False,
         **layout,
     )

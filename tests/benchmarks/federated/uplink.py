@@ -128,8 +128,6 @@ def _bytes() -> list[Figure]:
         *figures,
         at_least("4 bits against 32: accuracy", accuracy["4 bits"] - accuracy["32 bits"], "points",
                  -2.0),
-        at_least("top 5 %: what error feedback gains",
-                 accuracy["top 5 %"] - accuracy["top 5 %, no error feedback"], "points", 0.0),
     ]  # fmt: skip
 
 

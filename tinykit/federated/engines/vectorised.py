@@ -2,7 +2,8 @@
 
 A hundred small networks cost little more than one: the time of a small network is Python's. Devices
 with fewer steps or examples are padded, and padding is masked. Sums are added in another order than
-one by one, so that results agree with the sequential engine's to rounding, not to the bit.
+one by one, so that results agree with the sequential engine's to rounding, not to the bit; with
+another number of threads (`torch.set_num_threads`) they may be added in another order again.
 """
 
 from __future__ import annotations
