@@ -17,6 +17,8 @@ PICTURES = {
     "compress-deploy": ("screenshot", 1120),
     "inside-engine": ("inside_engine", 1480),
     "combine": ("combine", 1150),
+    "federate": ("federate", 1280),
+    "round-cost": ("round_cost", 1320),
 }
 WIDTH = 1400
 

@@ -60,6 +60,23 @@ def test_every_scheme_of_the_compression_block_runs(readme: str, tmp_path: Path)
     assert run.returncode == 0, run.stderr[-3000:]
 
 
+def test_the_federated_block_runs(readme: str) -> None:
+    block = blocks(readme, "python")[2].replace("rounds=40", "rounds=2")
+    *before, last = block.strip().splitlines()
+    assert last.startswith("tk.explore.watch(")
+    import tinykit as tk
+    from tinykit import federated as fl
+    from tinykit.data.partitions import IID, partition
+
+    data = tk.data.load("digits")
+    names: dict[str, object] = {
+        "tk": tk, "fl": fl, "data": data, "model": tk.zoo.mlp(data.spec, hidden=(8,)),
+        "devices": partition(data, IID(), devices=10, samples=20),
+    }  # fmt: skip
+    exec("\n".join([*before, "shown = " + last]), names)
+    assert len(names["shown"].join(60)) == 2  # type: ignore[attr-defined]
+
+
 def test_the_table_of_the_lc_algorithm_is_the_shipped_one(readme: str, root: Path) -> None:
     spec = importlib.util.spec_from_file_location("make_readme", root / "docs" / "make_readme.py")
     assert spec is not None

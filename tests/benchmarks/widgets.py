@@ -76,6 +76,19 @@ def run() -> list[Figure]:
             open_app(seen, address)
             sums = measure(seen)
             outside += len(seen.outside)
+            seen.page.close()
+        with serving_notebook(write_notebook("federate", Path(folder))) as address:
+            seen = watched_page(browser)
+            open_app(seen, address)
+            # the skew: another heat map at every turn
+            federated = measure(seen, slider=1)
+            outside += len(seen.outside)
+            seen.page.close()
+        with serving_notebook(write_notebook("round-cost", Path(folder))) as address:
+            seen = watched_page(browser)
+            open_app(seen, address)
+            rounds = measure(seen)
+            outside += len(seen.outside)
     name = "the same on four FigureWidgets"
     return [
         at_most("key press to redrawn figures, p95", round(ours.p95, 1), "ms", 100,
@@ -90,6 +103,9 @@ def run() -> list[Figure]:
         # bits of all layers: everything is quantized again, and run on the test images
         at_most("the same in Quantize, p95", round(quantize.p95, 1), "ms", 100),
         at_most("the same in Combine, p95", round(sums.p95, 1), "ms", 100),
+        at_most("the same in Federate, p95", round(federated.p95, 1), "ms", 100),
+        # all settings of epochs and cut-off are modelled anew, or looked up from the turns before
+        at_most("the same in What a round costs, p95", round(rounds.p95, 1), "ms", 100),
         at_most("requests outside the machine", outside, "requests", 0),
         # the limit is one for a quiet machine: what else ran while it was measured
         plain("load of the machine meanwhile", round(load, 2), "runnable processes a core"),

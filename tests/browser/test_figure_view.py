@@ -53,6 +53,50 @@ def marks(svg: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in found]
 
 
+def test_a_heat_map_has_a_cell_for_each_number(drawing: Watched) -> None:
+    z = [[0.0, 0.25, 1.0], [0.5, 1.0, None]]
+    figure = go.Figure(
+        go.Heatmap(
+            x=[1, 2, 3], y=["a", "b"], z=z, zmin=0, zmax=1,
+            colorscale=[[0, "#ffffff"], [0.5, "#0080ff"], [1, "#000000"]],
+            hovertext=[["p"] * 3] * 2,
+        ),
+        layout={"xaxis": {"range": [0.5, 3.5]}, "yaxis": {"autorange": "reversed"}},
+    )  # fmt: skip
+    assert drawing.page.evaluate("f => isPlain(f)", plain(figure.to_plotly_json()))
+    svg = draw(drawing, figure)
+    pattern = (
+        r'<rect x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)" '
+        r'fill="(#\w+)" data-tip'
+    )
+    cells = re.findall(pattern, svg)
+    assert [c[4] for c in cells] == ["#ffffff", "#80c0ff", "#000000", "#0080ff", "#000000"]
+    x = [float(c[0]) for c in cells]
+    y = [float(c[1]) for c in cells]
+    wide, high = float(cells[0][2]), float(cells[0][3])
+    assert x[1] - x[0] == pytest.approx(wide, abs=0.2)
+    assert y[3] - y[0] == pytest.approx(high, abs=0.2), "the first row is on top"
+    assert x[3] == x[0]
+    # without a scale of its own, or with text in the cells, it is plotly.js's to draw
+    for other in ({"colorscale": "Viridis"}, {"texttemplate": "%{z}"}):
+        spec = plain(figure.to_plotly_json())
+        spec["data"][0] |= other
+        assert not drawing.page.evaluate("f => isPlain(f)", spec)
+
+
+def test_a_filled_trace_is_an_area(drawing: Watched) -> None:
+    band = go.Scatter(
+        x=[0, 1, 1, 0], y=[0, 0, 2, 1], mode="lines", fill="toself",
+        fillcolor="rgba(0,114,178,0.2)", line={"width": 0},
+    )  # fmt: skip
+    figure = go.Figure([band, go.Scatter(x=[0, 1], y=[1, 1], mode="lines")])
+    svg = draw(drawing, figure)
+    assert svg.count('fill="rgba(0,114,178,0.2)"') == 1
+    assert 'stroke-width="0"' in svg
+    other = go.Figure(go.Scatter(x=[0], y=[0], fill="tozeroy"))
+    assert not drawing.page.evaluate("f => isPlain(f)", plain(other.to_plotly_json()))
+
+
 @pytest.mark.parametrize("kind", ["linear", "log"])
 def test_points_are_where_the_axes_say(drawing: Watched, kind: str) -> None:
     xs, ys = [1.0, 3.0, 20.0, 100.0], [5.0, -2.0, 7.0, 1.0]

@@ -157,3 +157,69 @@ def test_the_ternary_step_is_the_kits_own() -> None:
     for (w,) in exercise.cases:
         found = ScaledTernary()(torch.from_numpy(w).float()).decompress().numpy()
         assert exercise.solve(w) == pytest.approx(found, abs=1e-5)
+
+
+def test_prototypes_are_the_kits_own() -> None:
+    from tinykit.federated.customise import Examples, Prototypes
+
+    exercise = load_exercise("prototype_logits")
+    for features, own, labels, classes in exercise.cases:
+        known = Examples(torch.empty(0), torch.from_numpy(labels))
+        logits, _ = Prototypes(classes).distances(
+            torch.from_numpy(features), torch.from_numpy(own), known
+        )
+        assert exercise.solve(features, own, labels, classes) == pytest.approx(logits.numpy())
+
+
+def test_not_a_number_is_a_mistake_like_any_other() -> None:
+    exercise = load_exercise("prototype_logits")
+
+    def means(features, own, labels, classes):  # type: ignore[no-untyped-def]
+        with np.errstate(invalid="ignore"):
+            member = labels == np.arange(classes)[:, None]
+            centres = member @ own / member.sum(1)[:, None]
+        return -((features[:, None] - centres) ** 2).sum(-1)
+
+    assert "0/0" in exercise.check(means).explanation
+
+
+def test_the_cost_of_a_round_is_that_of_the_kits_fleet() -> None:
+    """A class for each device, and steps so fine that whole ones are no limit."""
+    from tinykit.federated.system import Fleet, Work, parse
+
+    def number(value: float) -> dict[str, Any]:
+        return {"value": float(value), "origin": "assumed", "source": "an exercise"}
+
+    steps = 10**7
+    exercise = load_exercise("round_cost")
+    for overhead, train, cutoff, size, mbps, idle, radio, compute in exercise.cases:
+        links: dict[str, Any] = {}
+        devices: dict[str, Any] = {}
+        for n in range(len(train)):
+            links[f"l{n}"] = {
+                "title": "link",
+                "down_mbps": number(mbps[n]),
+                "up_mbps": number(mbps[n]),
+                "receive_w": number(radio[n]),
+                "send_w": number(radio[n]),
+            }
+            devices[f"d{n}"] = {
+                "title": "device",
+                "kind": "board",
+                "training_macs_per_s": number(1.0),
+                "memory_bytes": number(1.0),
+                "overhead_s": number(overhead[n]),
+                "idle_w": number(idle[n]),
+                "compute_w": number(compute[n]),
+                "available": number(1.0),
+                "links": [f"l{n}"],
+            }
+        rates = {f"d{n}": steps / seconds for n, seconds in enumerate(train)}
+        fleet = Fleet(
+            list(devices),
+            Work.from_rates(rates, "an exercise"),
+            catalog=parse({"links": links, "devices": devices}),
+        )
+        cost = fleet.cost(range(len(train)), steps, 1, size, size, cutoff_s=cutoff)
+        got = exercise.solve(overhead, train, cutoff, size, mbps, idle, radio, compute)
+        assert got == pytest.approx([cost.round_seconds, cost.total_joules], rel=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 from tinykit.explore.explorer import Tick
@@ -29,6 +30,9 @@ class Listener:
 
     def progress(self, turn: int, share: float | None, what: str) -> None:
         self._note("progress", turn, what)
+
+    def partial(self, turn: int, result: Any) -> None:
+        self._note("partial", turn, result)
 
 
 def test_instant_work_is_done_on_the_spot() -> None:
@@ -179,3 +183,55 @@ def test_a_turn_stops_what_is_prepared_and_a_failure_there_is_silent() -> None:
     turns.prepare(lambda tick: 1 // 0)
     turns.join()
     assert listener.heard == [("done", 1, "a"), ("done", 2, "b")]
+
+
+def test_partial_results_are_shown_while_slow_work_runs_but_not_too_often() -> None:
+    listener = Listener()
+    made: list[int] = []
+
+    def work(tick: Tick) -> str:
+        for step in range(200):
+            tick(step / 200, "step", lambda step=step: made.append(step) or step)
+        time.sleep(0.25)
+        tick(None, "step", lambda: made.append(200) or 200)
+        return "whole"
+
+    async def main() -> None:
+        turns = Turns(listener)
+        turns.start(work, instant=False)
+        await asyncio.to_thread(turns.join)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    shown = [what for kind, _, what in listener.heard if kind == "partial"]
+    assert shown == made, "figures are made only where they are shown"
+    assert shown[0] == 0
+    assert shown[-1] == 200
+    assert len(shown) < 20
+    assert listener.heard[-1] == ("done", 1, "whole")
+    assert listener.threads == {threading.get_ident()}
+
+
+def test_a_partial_result_of_an_older_turn_is_not_shown() -> None:
+    listener = Listener()
+    turns = Turns(listener)
+
+    def work(tick: Tick) -> str:
+        turns.start(lambda tick: "newer", instant=True)
+        tick(0.5, "half", lambda: "older")
+        return "late"
+
+    turns.start(work, instant=False)
+    turns.join()
+    assert listener.heard == [("done", 2, "newer")]
+
+
+def test_instant_work_draws_its_result_alone() -> None:
+    listener = Listener()
+
+    def work(tick: Tick) -> str:
+        tick(0.5, "half", lambda: 1 // 0)
+        return "whole"
+
+    Turns(listener).start(work, instant=True)
+    assert listener.heard == [("done", 1, "whole")]

@@ -6,6 +6,7 @@ import datetime
 import logging
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -142,3 +143,33 @@ def test_figure_view_answers_for_plotly_js_only() -> None:
     view._answer(None, {"type": "other"}, [])
     view._answer(None, {"type": "plotly.js"}, [])
     assert sent == [({"type": "plotly.js"}, 1)]
+
+
+class Counting(Doubling):
+    """Shows how far it has counted before it is done."""
+
+    name = "counting"
+
+    def compute(self, settings: Settings, tick: Tick = quiet) -> int:
+        settings = self.settings(settings)
+        tick(0.5, "counting", settings["number"])
+        return super().compute(settings, tick)
+
+    def text(self, result: int) -> str:
+        return f"counted to {result}"
+
+
+def test_a_partial_result_is_drawn_and_its_words_wait() -> None:
+    view = Counting().view()
+    before = view.figures.readout
+    drawn: list[Any] = []
+    view.figures.observe(lambda change: drawn.append(change["new"]), "figures")
+    words: list[str] = []
+    view.figures.observe(lambda change: words.append(change["new"]), "readout")
+    view.knobs["slow"].value = True
+    view.join()
+    # without an event loop what is shown is shown from the worker
+    assert [d["value"]["data"][0]["y"] for d in drawn] == [[1], [0]]
+    assert words == []
+    assert view.figures.readout == before == "counted to 0"
+    assert view.figures.status == {}

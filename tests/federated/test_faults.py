@@ -167,6 +167,19 @@ class TestGuard:
             assert refused(usual, 1.0) == set()
         assert refused(usual, 1e6) == {0}
 
+    def test_those_who_have_learnt_all_do_not_set_the_measure(self) -> None:
+        """Most devices send next to nothing, some still learn: all of them are honest."""
+        usual: deque[float] = deque()
+        assert refused(usual, 1.0, 0.9, 1.1) == set()
+        for _ in range(12):
+            assert refused(usual, 1e-4, 1e-4, 1e-4, 0.8) == set()
+        assert refused(usual, 1e-4, 1e-4, 1e-4, 9.0) == {3}
+
+    def test_those_who_are_cut_off_early_do_not_either(self) -> None:
+        """One step of twenty is a twentieth of the update, and no measure for the others."""
+        cohort = replace(replies(0.05, 0.05, 1.0), steps=torch.tensor([1, 1, 20]))
+        assert Guard().refused(cohort, torch.zeros(2), deque()) == {}
+
     def test_memory_and_what_is_sent_count_too(self) -> None:
         good = replies(1.0, 1.0)
         bad = torch.tensor([[0.0], [float("nan")]])

@@ -59,3 +59,10 @@ def test_ds_cnn_is_the_published_size() -> None:
 def test_width_out_of_range(width: float) -> None:
     with pytest.raises(TinykitError, match="width"):
         tk.zoo.ds_cnn(SPECS[0], width=width)
+
+
+def test_hidden_layers_of_an_mlp_are_as_asked_for() -> None:
+    spec = DataSpec("x", (4, 4, 1), tuple("abc"))
+    shapes = [tuple(p.shape) for p in zoo.mlp(spec, hidden=(8, 12)).parameters() if p.ndim == 2]
+    assert shapes == [(8, 16), (12, 8), (3, 12)]
+    assert len(list(zoo.mlp(spec, hidden=()).parameters())) == 2

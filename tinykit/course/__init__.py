@@ -12,20 +12,30 @@ from tinykit.course.prediction import Comparison, Prediction, predict
 from tinykit.course.shipped import shipped
 
 if TYPE_CHECKING:
+    from tinykit.course.averaging import AveragingExplorer
     from tinykit.course.bits import BitsExplorer
+    from tinykit.course.drift import DriftExplorer
+    from tinykit.course.engines import EnginesExplorer
+    from tinykit.course.personal import PersonalExplorer
     from tinykit.course.profiles import LayerExplorer
     from tinykit.course.ranges import RangeExplorer
+    from tinykit.course.uplink import UplinkExplorer
 
 __all__ = [
+    "AveragingExplorer",
     "BitsExplorer",
     "CheckFailed",
     "Comparison",
+    "DriftExplorer",
+    "EnginesExplorer",
     "Exercise",
     "LayerExplorer",
     "Mistake",
+    "PersonalExplorer",
     "Prediction",
     "RangeExplorer",
     "Report",
+    "UplinkExplorer",
     "check",
     "predict",
     "shipped",
@@ -34,9 +44,14 @@ __all__ = [
 
 #: they draw figures; the generator and the self-checks do without
 _EXPLORERS = {
+    "AveragingExplorer": "tinykit.course.averaging",
     "BitsExplorer": "tinykit.course.bits",
+    "DriftExplorer": "tinykit.course.drift",
+    "EnginesExplorer": "tinykit.course.engines",
     "LayerExplorer": "tinykit.course.profiles",
+    "PersonalExplorer": "tinykit.course.personal",
     "RangeExplorer": "tinykit.course.ranges",
+    "UplinkExplorer": "tinykit.course.uplink",
 }
 
 

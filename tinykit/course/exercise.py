@@ -94,6 +94,9 @@ class Exercise:
         Words of an exception that such code ends in, and what was overlooked.
     tolerance : float
         Largest absolute difference that still counts as right (and why, in `task`).
+    play : callable, optional
+        ``play(function, *case)`` tries a function on a case and returns numbers to compare, where
+        what it takes or returns is no array; by default ``function(*case)``.
     """
 
     name: str
@@ -103,6 +106,10 @@ class Exercise:
     mistakes: Sequence[Mistake] = ()
     stops: Sequence[tuple[str, str]] = ()
     tolerance: float = 0.0
+    play: Callable[..., Any] = lambda function, *case: function(*case)
+
+    def _played(self, function: Callable[..., Any], case: tuple[Any, ...]) -> np.ndarray:
+        return np.asarray(self.play(function, *_copies(case)))
 
     def check(self, attempt: Callable[..., Any]) -> Report:
         """Judge an attempt; never raises for what the attempt does wrong."""
@@ -113,7 +120,7 @@ class Exercise:
         results = []
         for case in self.cases:
             try:
-                results.append(np.asarray(attempt(*_copies(case))))
+                results.append(self._played(attempt, case))
             except NotImplementedError:
                 return Report(
                     False,
@@ -121,10 +128,10 @@ class Exercise:
                     f"Replace the line that raises NotImplementedError. {self.task}",
                 )
             except Exception as error:  # whatever the student's code does is a finding
-                said = _where(error)
+                said = _where(error, attempt)
                 hint = next((why for part, why in self.stops if part in said), "")
                 return Report(False, f"{self.name}: your code stopped.", f"{said}\n{hint}".rstrip())
-        wanted = [np.asarray(self.solve(*_copies(case))) for case in self.cases]
+        wanted = [self._played(self.solve, case) for case in self.cases]
         if all(self._same(r, w) for r, w in zip(results, wanted, strict=True)):
             return Report(True, f"{self.name}: right, on all {len(self.cases)} cases.")
         for mistake in self.mistakes:
@@ -142,11 +149,14 @@ class Exercise:
     def _makes(self, mistake: Mistake, results: list[np.ndarray]) -> bool:
         for case, result in zip(self.cases, results, strict=True):
             with np.errstate(all="ignore"):
-                wrong = np.asarray(mistake.function(*_copies(case)))
+                wrong = self._played(mistake.function, case)
             if wrong.shape != result.shape or not _numeric(result):
                 return False
-            gap = np.abs(wrong.astype(float) - result.astype(float))
-            if not np.all(gap <= self.tolerance):  # also false for NaN
+            a, b = wrong.astype(float), result.astype(float)
+            with np.errstate(invalid="ignore"):
+                near = np.abs(a - b) <= self.tolerance
+            # what is not finite is the same mistake where it stands in the same places
+            if not np.all(near | (a == b) | (np.isnan(a) & np.isnan(b))):
                 return False
         return True
 
@@ -231,12 +241,13 @@ def _numeric(array: np.ndarray) -> bool:
     return bool(np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_)
 
 
-def _where(error: Exception) -> str:
-    """The error and the last line of the student's own code that led to it."""
-    frames = [
-        f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")
-    ]
-    # frames[0] is check itself; the student's function is the next one
-    line = frames[1] if len(frames) > 1 else frames[0]
-    code = f", at line {line.lineno}: {line.line}" if line.line else f", at line {line.lineno}"
-    return f"{type(error).__name__}: {error}{code}"
+def _where(error: Exception, attempt: Callable[..., Any]) -> str:
+    """The error and the line of the student's own function that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(attempt, "__code__", None)
+    own = [f for f in frames if code and (f.filename, f.name) == (code.co_filename, code.co_name)]
+    if not own:  # it could not even be called, or the result could not be used
+        return f"{type(error).__name__}: {error}"
+    line = own[0]
+    said = f", at line {line.lineno}: {line.line}" if line.line else f", at line {line.lineno}"
+    return f"{type(error).__name__}: {error}{said}"

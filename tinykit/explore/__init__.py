@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tinykit.graph.errors import MissingToolError, TinykitError
 
 if TYPE_CHECKING:
+    from tinykit.explore._live import Watch
     from tinykit.explore.explorer import Explorer
+    from tinykit.federated import Simulation
 
-__all__ = ["UnknownExplorerError", "available", "explorers", "load", "missing", "names"]
+__all__ = ["UnknownExplorerError", "available", "explorers", "load", "missing", "names", "watch"]
 
 #: modules of this package that hold no explorer
 _MACHINERY = {"app", "explorer", "figure_view", "turns", "view"}
@@ -84,3 +86,19 @@ def load(name: str) -> Explorer[Any]:
             f"pip install {' '.join(lacking)}"
         )
     return cls()
+
+
+def watch(simulation: Simulation, rounds: int, **settings: Any) -> Watch:
+    """Run `simulation` until `rounds` rounds are done, and draw it meanwhile; a widget.
+
+    It runs beside the notebook: the last line of a cell shows it, and the next cell can be run.
+    ``join()`` waits for the end and returns the history; ``stop()``, or the button, stops it after
+    the round that runs.
+
+    Parameters
+    ----------
+    settings : of `Simulation.run`: ``until``, ``checkpoint`` …
+    """
+    from tinykit.explore._live import Watch
+
+    return Watch(simulation, rounds, **settings)

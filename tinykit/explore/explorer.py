@@ -8,9 +8,9 @@ An explorer is a module in `tinykit/explore/` with one subclass of `Explorer`, f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from tinykit.graph.errors import TinykitError
 
@@ -20,9 +20,22 @@ if TYPE_CHECKING:
     from tinykit.explore.view import ExplorerView
 
 R = TypeVar("R")
-#: called by slow computations with (share done or None, what is being done); raises `Cancelled`
-#: when a knob has been turned in the meantime
-Tick = Callable[[float | None, str], None]
+
+
+class Tick(Protocol):
+    """Called by slow computations between their steps; raises `Cancelled` when a knob has been
+    turned in the meantime."""
+
+    def __call__(self, share: float | None, what: str, partial: Any = None, /) -> None:
+        """Tell how far the work is.
+
+        Parameters
+        ----------
+        share : done so far, 0 to 1, or None where that is unknown
+        what : is being done
+        partial : the result so far, of the type that ``compute`` returns; it is drawn while the
+            work goes on. None: nothing new to see
+        """
 
 
 class SettingError(TinykitError, ValueError):
@@ -33,7 +46,7 @@ class Cancelled(Exception):
     """Raised through `Tick` into a computation that nobody waits for any more."""
 
 
-def quiet(share: float | None, what: str) -> None:
+def quiet(share: float | None, what: str, partial: Any = None, /) -> None:
     """The `Tick` of those who do not watch."""
 
 
@@ -143,7 +156,8 @@ class Explorer(ABC, Generic[R]):
     def compute(self, settings: Settings, tick: Tick = quiet) -> R:
         """The result of `settings`: pure, the same settings give the same result.
 
-        Slow computations call `tick` between their steps.
+        Slow computations call `tick` between their steps; what they pass it as a partial result is
+        drawn while they run.
 
         Raises
         ------

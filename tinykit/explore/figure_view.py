@@ -49,8 +49,8 @@ class FigureView(anywidget.AnyWidget):
     ----------
     figures : name -> figure as JSON
     readout : what the figures show, in words; announced by screen readers when it changes
-    status : {"work": text, "fraction": 0..1 or None} while something runs,
-        {"error": text} when something went wrong, both may stand together
+    status : {"work": text, "fraction": 0..1 or None} while something runs, and "live": True once
+        figures show it; {"error": text} when something went wrong, both may stand together
     panels : title -> text shown as it stands, in a fixed-width font
     turn : number of the turn of the knobs that is shown
     """

@@ -195,8 +195,9 @@ class InsideEngine(Explorer[Inside]):
             return known
         tick(share, f"building {what}")
         made = build(
-            graph, settings["core"], wanted, lambda _, doing: tick(share, f"{doing} {what}")
-        )
+            graph, settings["core"], wanted,
+            lambda _, doing, partial=None: tick(share, f"{doing} {what}"),
+        )  # fmt: skip
         with self._lock:
             self._built[key] = made
             while len(self._built) > _KEPT:

@@ -2,7 +2,8 @@
 
 Instant work runs where it is asked for. Slow work runs on one worker thread; it is told through its
 `Tick` to stop when a newer turn comes, at most one piece of work waits for it, and nothing that
-finishes late is ever shown. While nobody turns a knob, the worker may prepare what the next turn is
+finishes late is ever shown. Work that ticks with a function that makes a partial result has it
+shown a few times a second. While nobody turns a knob, the worker may prepare what the next turn is
 likely to need (`Turns.prepare`).
 """
 
@@ -21,8 +22,8 @@ from tinykit.explore.explorer import Cancelled, Tick
 log = logging.getLogger(__name__)
 
 Work = Callable[[Tick], Any]
-#: progress is passed on this often at most, seconds
-_EVERY = 0.1
+#: progress is passed on this often at most, seconds; what is drawn meanwhile, this often
+_EVERY, _DRAWN_EVERY = 0.1, 0.2
 
 
 class Audience(Protocol):
@@ -33,6 +34,8 @@ class Audience(Protocol):
     def failed(self, turn: int, error: Exception) -> None: ...
 
     def progress(self, turn: int, share: float | None, what: str) -> None: ...
+
+    def partial(self, turn: int, result: Any) -> None: ...
 
 
 class Turns:
@@ -90,7 +93,7 @@ class Turns:
             job()
 
     def _prepare(self, turn: int, work: Work) -> None:
-        def tick(share: float | None, what: str) -> None:
+        def tick(share: float | None, what: str, partial: Any = None, /) -> None:
             if turn != self._turn:
                 raise Cancelled
 
@@ -104,16 +107,22 @@ class Turns:
             log.info("what was prepared failed: %s", error)
 
     def _run(self, turn: int, work: Work, deliver: Callable[..., None]) -> None:
-        told = 0.0
+        told = drawn = 0.0
 
-        def tick(share: float | None, what: str) -> None:
-            nonlocal told
+        def tick(share: float | None, what: str, partial: Any = None, /) -> None:
+            nonlocal told, drawn
             if turn != self._turn:
                 raise Cancelled
             now = time.monotonic()
-            if deliver is not _here and now - told >= _EVERY:
+            if deliver is _here:
+                return
+            if now - told >= _EVERY:
                 told = now
                 deliver(self._if_current, turn, self._audience.progress, share, what)
+            if partial is not None and now - drawn >= _DRAWN_EVERY:
+                # called for nothing else: to make figures takes longer than a round of training
+                deliver(self._if_current, turn, self._audience.partial, partial())
+                drawn = time.monotonic()
 
         try:
             result = work(tick)

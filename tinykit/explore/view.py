@@ -7,8 +7,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from tinykit.explore.explorer import Choice, Control, Explorer, File, Settings, Upload
-from tinykit.explore.figure_view import FigureView
+from tinykit.explore.explorer import Choice, Control, Explorer, File, Settings, Tick, Upload
+from tinykit.explore.figure_view import FigureView, plain
 from tinykit.explore.turns import Turns
 from tinykit.graph.errors import TinykitError
 
@@ -32,6 +32,7 @@ class ExplorerView(widgets.VBox):
         self.knobs: dict[str, widgets.Widget] = {}
         self._files: dict[str, File | None] = {}
         self._turns = Turns(self)
+        self._live = 0  # the turn that is drawn while it runs
         start = explorer.settings(changes)
         rows = [self._knob(control, start[control.name]) for control in explorer.controls]
         knobs = widgets.GridBox(
@@ -68,10 +69,16 @@ class ExplorerView(widgets.VBox):
         if not instant:
             self.figures.status = {"work": "working", "fraction": None}
 
-        def work(tick: Any) -> Any:
-            result = self.explorer.compute(settings, tick)
-            explorer = self.explorer
+        explorer = self.explorer
+
+        def picture(result: Any) -> Any:
             return explorer.figures(result), explorer.text(result), explorer.panels(result)
+
+        def work(tick: Tick) -> Any:
+            def watched(share: float | None, what: str, partial: Any = None, /) -> None:
+                tick(share, what, None if partial is None else lambda: explorer.figures(partial))
+
+            return picture(explorer.compute(settings, watched))
 
         self._turns.start(work, instant=instant)
 
@@ -115,7 +122,15 @@ class ExplorerView(widgets.VBox):
             self.figures.turn = turn
 
     def progress(self, turn: int, share: float | None, what: str) -> None:
-        self.figures.status = {"work": what, "fraction": share}
+        live = {"live": True} if self._live == turn else {}
+        self.figures.status = {"work": what, "fraction": share, **live}
+
+    def partial(self, turn: int, result: Any) -> None:
+        self._live = turn
+        # words wait for the end: read aloud several times a second they would help nobody
+        with self.figures.hold_sync():
+            self.figures.figures = plain(result)
+            self.figures.status = {**self.figures.status, "live": True}
 
     # -- knobs ----------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from tinykit.federated.cohort import Cohort
 from tinykit.federated.compression.base import Compression
 from tinykit.federated.customise import Customise
 from tinykit.federated.deployment import Deployment
-from tinykit.federated.engines import Engine, choose
+from tinykit.federated.engines import Engine, Vectorised, choose
 from tinykit.federated.engines.engine import Pool, Setting, Train
 from tinykit.federated.errors import FederatedError
 from tinykit.federated.evaluate import device_accuracies, shared_accuracy
@@ -83,7 +83,7 @@ class Simulation:
     memories : what devices remember
     uplink : what happens to updates on their way, and what devices could not say yet
     history : what happened
-    usual : norms of the updates of the last rounds, for the guard
+    usual : largest norms of the updates of the last rounds, for the guard
 
     Raises
     ------
@@ -149,7 +149,8 @@ class Simulation:
         self.deployment = None if deployment is None else deployment.check(federation)
         self.faults, self.on_error = faults or Faults(), on_error
         # a GPU where there is one; only the vectorised engine gains from it
-        on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
+        gains = engine in (None, "vectorised") or isinstance(engine, Vectorised)
+        on_gpu = torch.cuda.is_available() and gains
         where = torch_device(device or ("cuda" if on_gpu else "cpu"))
         net = Net(model, loss, where)
         pool = Pool.of(federation.pool.x, federation.pool.y, where)
@@ -276,6 +277,10 @@ class Simulation:
         if device is None:
             return net.module_of(self.strategy.evaluated(self.server), self.statistics)
         return net.module_of(*self._personal(device))
+
+    def module_of(self, w: Tensor) -> nn.Module:
+        """The network with parameters `w` (P,): those of one reply, say, before the average."""
+        return self.setting.net.module_of(w, self.statistics)
 
     def weights(self) -> Tensor:
         """The shared model's parameters, (P,)."""

@@ -1,5 +1,6 @@
 """Pure functions from results to Plotly figures: every axis has a unit, every number its origin."""
 
+from tinykit.plots.engines import seconds_by_rounds
 from tinykit.plots.federation import (
     device_classes,
     device_sizes,
@@ -16,6 +17,7 @@ from tinykit.plots.quantization import (
     error_curve,
     level_histogram,
 )
+from tinykit.plots.rounds import ByRound, by_round, holdings, sorted_devices
 from tinykit.plots.style import OKABE_ITO, figure
 from tinykit.plots.sums import Point, by_step, file_parts, size_error
 from tinykit.plots.system_cost import Setting, energy_by_phase, round_timeline, setting_costs
@@ -29,6 +31,7 @@ from tinykit.plots.views import own_views
 
 __all__ = [
     "OKABE_ITO",
+    "ByRound",
     "Candidate",
     "Curve",
     "Life",
@@ -37,6 +40,7 @@ __all__ = [
     "accuracy_bars",
     "accuracy_by_bytes",
     "accuracy_by_epsilon",
+    "by_round",
     "by_step",
     "channel_ranges",
     "device_classes",
@@ -45,6 +49,7 @@ __all__ = [
     "error_curve",
     "figure",
     "file_parts",
+    "holdings",
     "kept_weights",
     "layer_bars",
     "layer_costs",
@@ -57,10 +62,12 @@ __all__ = [
     "partition",
     "plane",
     "round_timeline",
+    "seconds_by_rounds",
     "sensitivity_curves",
     "setting_costs",
     "shares",
     "size_error",
+    "sorted_devices",
     "tradeoff",
     "weight_histogram",
     "what_the_server_sees",

@@ -20,7 +20,7 @@ FEW = 30
 #: more columns than this cannot be told apart
 MOST = 400
 #: white to dark blue; small shares are spread out, since a device of ten classes has them
-_BLUES = [
+BLUES = [
     [0.0, "#FFFFFF"], [0.02, "#E3EFF7"], [0.1, "#B5D5EA"], [0.3, "#56A3D0"], [0.6, "#0072B2"],
     [1.0, "#00324F"],
 ]  # fmt: skip
@@ -99,7 +99,7 @@ def device_classes(
         "x": [names[d] for d in chosen] if few else list(range(len(chosen))),
         "y": classes,
         "z": share[chosen].T.tolist(),
-        "zmin": 0, "zmax": 1, "colorscale": _BLUES, "hoverinfo": "text",
+        "zmin": 0, "zmax": 1, "colorscale": BLUES, "hoverinfo": "text",
         "text": [
             [f"{counts[d, c]:,}" if few and counts[d, c] else "" for d in chosen]
             for c in range(len(classes))
@@ -223,7 +223,7 @@ def own_labels(
         "x": classes,
         "y": numbers,
         "z": (counts / np.maximum(counts.sum(axis=1), 1)[:, None]).tolist(),
-        "zmin": 0, "zmax": 1, "colorscale": _BLUES, "showscale": True, "hoverinfo": "text",
+        "zmin": 0, "zmax": 1, "colorscale": BLUES, "showscale": True, "hoverinfo": "text",
         "text": [[classes[maps[d, c]] if counts[d, c] else "" for c in columns] for d in rows],
         "texttemplate": "%{text}",
         "textfont": {"size": 14},

@@ -99,6 +99,7 @@ def accuracy_lines(
     title: str,
     subtitle: str,
     x_title: str = SHARE,
+    y_title: str = "accuracy on the test split in %",
     references: Mapping[str, float] | None = None,
     at: float | None = None,
     **layout: Any,
@@ -143,7 +144,7 @@ def accuracy_lines(
         title=title,
         subtitle=subtitle,
         x={"title": x_title},
-        y={"title": "accuracy on the test split in %"},
+        y={"title": y_title},
         **_at(at),
         **layout,
     )

@@ -53,7 +53,9 @@ class Setting:
     series: str = ""
 
 
-def round_timeline(cost: RoundCost, *, title: str = "", limit: int = 24) -> go.Figure:
+def round_timeline(
+    cost: RoundCost, *, title: str = "", limit: int = 24, **layout: Any
+) -> go.Figure:
     """One round as bars over time: a row a device, a colour a phase, the slowest on top.
 
     Parameters
@@ -115,9 +117,9 @@ def round_timeline(cost: RoundCost, *, title: str = "", limit: int = 24) -> go.F
                 "hoverinfo": "skip",
             }
         )
-    layout: dict[str, Any] = {**HEAD, "barmode": "stack", "bargap": 0.3}
+    looks: dict[str, Any] = {**HEAD, "barmode": "stack", "bargap": 0.3}
     if cost.deadline_s is not None and cost.deadline_s <= AXIS * (reach or 1):
-        layout["shapes"] = [
+        looks["shapes"] = [
             {
                 "type": "line",
                 "x0": cost.deadline_s,
@@ -128,7 +130,7 @@ def round_timeline(cost: RoundCost, *, title: str = "", limit: int = 24) -> go.F
                 "line": {"color": OKABE_ITO["vermillion"], "dash": "dash"},
             }
         ]
-    stop = "" if cost.cutoff_s is None else f", cut-off after {cost.cutoff_s:g} s of compute"
+    stop = "" if cost.cutoff_s is None else f", cut-off after {cost.cutoff_s:.3g} s of compute"
     shown = "" if len(rows) == len(cost.devices) else f"{len(rows)} of "
     return figure(
         traces,
@@ -138,13 +140,14 @@ def round_timeline(cost: RoundCost, *, title: str = "", limit: int = 24) -> go.F
             f"{_joules(cost.total_joules)}; {cost.labels['seconds'].provenance}"
         ),
         x={"title": "time since the round began [s]", "range": [0, AXIS * reach or 1]},
-        y={"title": "", "type": "category", "autorange": "reversed"},
-        height=max(320, 200 + 22 * len(rows)),
-        **layout,
+        y={"title": "device", "type": "category", "autorange": "reversed"},
+        **{"height": max(320, 200 + 22 * len(rows)), **looks, **layout},
     )
 
 
-def energy_by_phase(costs: Mapping[str, RoundCost], *, title: str = "") -> go.Figure:
+def energy_by_phase(
+    costs: Mapping[str, RoundCost], *, title: str = "", y_title: str = "round", **layout: Any
+) -> go.Figure:
     """Joules of all devices by phase, stacked: a bar for each named round."""
     names = list(costs)
     totals = {p: [float(c.joules[p].sum()) for c in costs.values()] for p in PHASES}
@@ -182,11 +185,14 @@ def energy_by_phase(costs: Mapping[str, RoundCost], *, title: str = "") -> go.Fi
         title=title or "What the energy of a round is spent on",
         subtitle="all devices of the cohort, those that wait included; modelled",
         x={"title": "energy of a round [J]", "range": [0, 1.2 * reach or 1]},
-        y={"title": "", "type": "category", "autorange": "reversed"},
-        height=max(300, 210 + 40 * len(names)),
-        barmode="stack",
-        bargap=0.35,
-        **HEAD,
+        y={"title": y_title, "type": "category", "autorange": "reversed"},
+        **{
+            "height": max(300, 210 + 40 * len(names)),
+            "barmode": "stack",
+            "bargap": 0.35,
+            **HEAD,
+            **layout,
+        },
     )
 
 

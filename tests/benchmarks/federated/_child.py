@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from typing import Any
 #: the workload that all are timed on: 10 clients, 5 steps of 32
 CLIENTS, STEPS, BATCH = 10, 5, 32
 DEVICES = 10_000
+#: seconds that a task may take
+PATIENCE = 400
 
 
 def ask(*task: str, threads: int | None = None) -> dict[str, Any]:
@@ -32,15 +35,24 @@ def ask(*task: str, threads: int | None = None) -> dict[str, Any]:
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
         begun = time.time()
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.federated._child", *task],
-            capture_output=True,
+        command = [sys.executable, "-m", "tests.benchmarks.federated._child", *task]
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             env=environment,
-        )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(task)}: {done.stderr.strip().splitlines()[-1]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+            start_new_session=True,
+        ) as child:
+            try:
+                out, err = child.communicate(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                # where Ray fails to start, Flower's server waits an hour for clients
+                os.killpg(child.pid, signal.SIGKILL)
+                raise RuntimeError(f"{' '.join(task)}: not done in {PATIENCE} s") from None
+    if child.returncode:
+        raise RuntimeError(f"{' '.join(task)}: {err.strip().splitlines()[-1]}")
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
     if "end" in found:
         found["whole"] = found["end"] - begun
     return found

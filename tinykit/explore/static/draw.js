@@ -1,8 +1,9 @@
-// Draws the plain part of a Plotly figure (scatter, bar, shapes, annotations on one pair of axes)
+// Draws the plain part of a Plotly figure (scatter, bar, heat maps with a colour scale of their own,
+// shapes, annotations on one pair of axes)
 // as SVG text. A pure function of the figure and a size: no DOM, no layout reads, so that a redraw
 // costs a few milliseconds where plotly.js takes 10 to 20 for each figure.
 
-const TRACES = new Set(["scatter", "bar"]);
+const TRACES = new Set(["scatter", "bar", "heatmap"]);
 const SHAPES = new Set(["line", "rect"]);
 const AXES = new Set([undefined, "-", "linear", "log", "category"]);
 const DASH = { solid: "", dot: "2 3", dash: "7 5", longdash: "12 6", dashdot: "7 4 2 4" };
@@ -16,7 +17,8 @@ export function isPlain(figure) {
         TRACES.has(t.type ?? "scatter") &&
         [undefined, "x"].includes(t.xaxis) &&
         [undefined, "y"].includes(t.yaxis) &&
-        !t.fill && !t.error_x && !t.error_y,
+        [undefined, "none", "toself"].includes(t.fill) && !t.error_x && !t.error_y &&
+        (t.type !== "heatmap" || (Array.isArray(t.colorscale) && t.x && t.y && !t.texttemplate)),
     ) &&
     (layout.shapes ?? []).every((s) => SHAPES.has(s.type)) &&
     AXES.has(layout.xaxis?.type) &&
@@ -137,16 +139,18 @@ function symbolPath(symbol, d) {
     case "star": return polygon(round(10, [1.4 * r, 0.55 * r]));
     case "x": return `M${-r},${-r}L${r},${r}M${-r},${r}L${r},${-r}`;
     case "cross": return `M${-r},0L${r},0M0,${-r}L0,${r}`;
+    case "line-ns": return `M0,${-r}L0,${r}`;
     default: return `M${px(-r)},0A${px(r)},${px(r)} 0 1 1 ${px(r)},0A${px(r)},${px(r)} 0 1 1 ${px(-r)},0Z`;
   }
 }
 
 function markerStyle(trace, i, color) {
   const marker = trace.marker ?? {};
-  const own = at(marker.color, i) ?? color;
   const symbol = at(marker.symbol, i) ?? "circle";
-  const stroked = /-open$|^x$|^cross$/.test(symbol);
+  const stroked = /-open$|^x$|^cross$|^line-ns$/.test(symbol);
   const line = marker.line ?? {};
+  // a line-ns is all outline, and has its colour
+  const own = (symbol === "line-ns" ? at(line.color, i) : null) ?? at(marker.color, i) ?? color;
   const width = at(line.width, i) ?? (stroked ? 1.8 : 0);
   return {
     path: symbolPath(symbol, at(marker.size, i) ?? 7),
@@ -180,7 +184,8 @@ function drawScatter(trace, color, X, Y) {
   if (mode.includes("lines")) {
     const line = trace.line ?? {};
     svg +=
-      `<path d="${linePath(points, line.shape)}" fill="none" stroke="${line.color ?? color}" ` +
+      `<path d="${linePath(points, line.shape)}" fill="${trace.fill === "toself" ? trace.fillcolor ?? color : "none"}" ` +
+      `stroke="${line.color ?? color}" ` +
       `stroke-width="${line.width ?? 2}" stroke-dasharray="${DASH[line.dash] ?? line.dash ?? ""}" ` +
       `opacity="${trace.opacity ?? 1}"/>`;
   }
@@ -204,6 +209,67 @@ function drawScatter(trace, color, X, Y) {
         `fill="${trace.textfont?.color ?? "currentColor"}" font-size="${trace.textfont?.size ?? 12}">` +
         `${words(text)}</text>`;
     }
+  });
+  return svg;
+}
+
+/** The colour of `share`, 0 to 1, on a scale of [share, "#rrggbb"], ascending. */
+export function colorAt(scale, share) {
+  const k = Math.max(1, scale.findIndex(([s]) => s >= share));
+  const [[s0, from], [s1, to]] = [scale[k - 1], scale[k]];
+  const part = Math.min(1, Math.max(0, (share - s0) / (s1 - s0 || 1)));
+  const mixed = [1, 3, 5].map((i) => {
+    const [a, b] = [from, to].map((hex) => parseInt(hex.slice(i, i + 2), 16));
+    return Math.round(a + part * (b - a)).toString(16).padStart(2, "0");
+  });
+  return "#" + mixed.join("");
+}
+
+/** A heat map's lowest and highest value. */
+function heatRange(trace) {
+  const values = trace.z.flat().filter((v) => v != null);
+  return [trace.zmin ?? Math.min(...values), trace.zmax ?? Math.max(...values)];
+}
+
+function drawHeatmap(trace, X, Y) {
+  const [lo, hi] = heatRange(trace);
+  const width = X.unit - (trace.xgap ?? 0), height = Y.unit - (trace.ygap ?? 0);
+  return trace.z
+    .map((row, r) =>
+      row
+        .map((z, c) => {
+          if (z == null) return "";
+          const tip = trace.hovertext?.[r]?.[c];
+          return (
+            `<rect x="${px(X.to(trace.x[c]) - width / 2)}" y="${px(Y.to(trace.y[r]) - height / 2)}" ` +
+            `width="${px(width)}" height="${px(height)}" fill="${colorAt(trace.colorscale, (z - lo) / (hi - lo || 1))}"` +
+            (tip ? ` data-tip="${escapeText(tip)}"` : "") + "/>"
+          );
+        })
+        .join(""),
+    )
+    .join("");
+}
+
+/** Room for a heat map's colour bar, to the right of the plot. */
+const COLORBAR = 74;
+
+function drawColorbar(trace, left, top, bottom, size) {
+  const bar = trace.colorbar ?? {}, [lo, hi] = heatRange(trace), steps = 24;
+  const title = String(bar.title?.text ?? "").split(/<br\s*\/?>/);
+  const head = top + title.length * (size + 2) + size, high = (bottom - head) / steps;
+  let svg = title
+    .map((line, k) => `<text x="${left}" y="${top + (k + 0.7) * (size + 2)}" font-size="${size}">${words(line)}</text>`)
+    .join("");
+  for (let k = 0; k < steps; k++) {
+    const y = bottom - (k + 1) * high;
+    svg += `<rect x="${left}" y="${px(y)}" width="14" height="${px(high + 0.5)}" fill="${colorAt(trace.colorscale, (k + 0.5) / steps)}"/>`;
+  }
+  const ticks = bar.tickvals ?? linearTicks(lo, hi, 5);
+  const text = (v) => (bar.tickformat === ".0%" ? `${Math.round(100 * v)}%` : tickText(v));
+  ticks.forEach((v, k) => {
+    const y = bottom - ((v - lo) / (hi - lo || 1)) * (bottom - head);
+    svg += `<text x="${left + 18}" y="${px(y + size / 3)}" font-size="${size}">${words(at(bar.ticktext, k) ?? text(v))}</text>`;
   });
   return svg;
 }
@@ -342,7 +408,8 @@ export function drawFigure(figure, width, height) {
   const probe = makeAxis(yspec, ys, height - bottom, top, false, bars.length > 0 && !flat);
   const labels = Math.max(...probe.ticks.map(([, t]) => textWidth(t, size - 1)), 10);
   const left = Math.min(labels + 16 + (yspec.title?.text ? 20 : 0), width * 0.42);
-  const right = width - 14;
+  const scaled = traces.find(({ trace }) => trace.type === "heatmap" && trace.showscale !== false);
+  const right = width - 14 - (scaled ? COLORBAR : 0);
   const X = makeAxis(xspec, xs, left, right, true, bars.length > 0 && flat);
   const Y = makeAxis(yspec, ys, height - bottom, top, false, bars.length > 0 && !flat);
 
@@ -369,7 +436,7 @@ export function drawFigure(figure, width, height) {
       parts.push(`<text x="${x}" y="${height - bottom + 17}" text-anchor="middle" font-size="${size - 1}">${words(t)}</text>`);
     }
   });
-  const room = Math.floor((left - 26) / (0.56 * (size - 1)));
+  const room = Math.floor((left - (yspec.title?.text ? 26 : 10)) / (0.56 * (size - 1)));
   Y.ticks.forEach(([v, t]) => {
     const y = px(Y.to(v)), shown = t.length > room + 1 ? t.slice(0, room) + "…" : t;
     if (yspec.showgrid !== false && Y.type !== "category") {
@@ -400,7 +467,8 @@ export function drawFigure(figure, width, height) {
     if (trace.type === "bar") {
       const k = bars.findIndex((b) => b.trace === trace);
       parts.push(drawBars(trace, spans[k], color, X, Y, size - 2));
-    } else parts.push(drawScatter(trace, color, X, Y));
+    } else if (trace.type === "heatmap") parts.push(drawHeatmap(trace, X, Y));
+    else parts.push(drawScatter(trace, color, X, Y));
   }
   for (const shape of layout.shapes ?? []) {
     const [x0, y0] = shapeAt(shape, shape.x0, shape.y0), [x1, y1] = shapeAt(shape, shape.x1, shape.y1);
@@ -415,6 +483,7 @@ export function drawFigure(figure, width, height) {
     );
   }
   parts.push("</g>");
+  if (scaled) parts.push(drawColorbar(scaled.trace, right + 14, top, height - bottom, size - 2));
   for (const note of layout.annotations ?? []) {
     // On a log axis Plotly places annotations, unlike shapes, by the logarithm.
     const own = (axis, ref, v) => (axis.type === "log" && ref !== "paper" ? 10 ** v : v);

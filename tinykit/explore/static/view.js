@@ -82,7 +82,8 @@ function render({ model, el }) {
     workText.textContent = status.work ?? "";
     if (status.fraction == null) bar.removeAttribute("value");
     else bar.value = status.fraction;
-    el.classList.toggle("tinykit-stale", status.work != null);
+    // what is drawn while it is computed is no longer of the turn before
+    el.classList.toggle("tinykit-stale", status.work != null && !status.live);
   };
 
   const drawPanels = () => {

@@ -248,17 +248,25 @@ def _start_ray(workers: int | None, address: str | None) -> None:
         where["runtime_env"] = {"env_vars": {"PYTHONPATH": path}}
     else:
         where["num_cpus"] = workers or cores()
+    where |= {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.CRITICAL,
+    }
     try:
         os.environ["PYTHONPATH"] = path
         with _without_warnings():
-            ray.init(
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                **where,
-            )
+            try:
+                ray.init(**where)
+            except Exception as error:
+                # its parts give each other 15 s, which on a busy machine are not always enough
+                if address or "startup" not in str(error):
+                    raise
+                ray.init(**where)
     except Exception as error:
-        raise FederatedError(f"Ray did not start: {type(error).__name__}: {error}") from error
+        raise FederatedError(
+            f"Ray did not start: {type(error).__name__}: {error} Is the machine busy? Try again"
+        ) from error
     finally:
         if before is None:
             del os.environ["PYTHONPATH"]
