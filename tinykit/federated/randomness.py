@@ -27,3 +27,14 @@ class Purpose(IntEnum):
 def generator(seed: int, purpose: Purpose, round: int, device: int = 0) -> np.random.Generator:
     """The generator of one draw."""
     return np.random.Generator(np.random.PCG64([seed, int(purpose), round, device]))
+
+
+def global_states() -> tuple[bytes | str, ...]:
+    """The states of the random numbers that belong to nobody (torch, numpy, Python): a client
+    function that draws from them leaves them changed."""
+    import random
+
+    import torch
+
+    numbers = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().numpy().tobytes(), str(numbers), str(random.getstate())
