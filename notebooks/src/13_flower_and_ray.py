@@ -224,7 +224,9 @@ for words, t in (
     print(
         f"{words:32}" + "".join(f"{1 / (message / t + 1 / w):13.1f}×" for w in (2, 16, 128, 1024))
     )
-print("(modelled, from the measured h; nothing waits, and no network is slow)")
+print(
+    "(modelled from the measured h, for more devices than cores; nothing waits, and no network is slow)"
+)
 
 # %% [markdown]
 # **The same bits.** Engines differ in speed, not in what they compute. Sequential and Flower end in the same weights to the last bit: minibatches are drawn by (seed, round, device), never by who comes first;

@@ -42,9 +42,9 @@ class ImpureError(TinykitError):
 def play(client: Callable[[Device], Reply], devices: int, cohort: int, seed: int) -> np.ndarray:
     """The shared model's weights after a few rounds; ImpureError where engines or runs differ."""
     from tinykit.federated import ClientError
-    from tinykit.federated.randomness import ambient_states
+    from tinykit.federated.randomness import global_states
 
-    lots = ambient_states()
+    lots = global_states()
     start: list[bool] = []
     raised: list[Exception] = []
 
@@ -66,7 +66,7 @@ def play(client: Callable[[Device], Reply], devices: int, cohort: int, seed: int
         raise
     if not all(start):
         raise ImpureError(START)
-    if ambient_states() != lots:
+    if global_states() != lots:
         raise ImpureError(OWN_LOT)
     again = _trained(client, devices, cohort, seed, "sequential")
     if not np.array_equal(first, again, equal_nan=True):
