@@ -6,7 +6,9 @@ goes on with the same numbers, and a device gets the same minibatches on every e
 
 from __future__ import annotations
 
+import random
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -27,3 +29,14 @@ class Purpose(IntEnum):
 def generator(seed: int, purpose: Purpose, round: int, device: int = 0) -> np.random.Generator:
     """The generator of one draw."""
     return np.random.Generator(np.random.PCG64([seed, int(purpose), round, device]))
+
+
+def ambient_states() -> tuple[Any, ...]:
+    """The states of the generators that all code shares: Python's, numpy's and torch's.
+
+    A client function that draws from one of them depends on what ran before it.
+    """
+    import torch
+
+    numbers = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), str(numbers)

@@ -18,7 +18,7 @@ from tinykit.federated.cohort import Cohort
 from tinykit.federated.compression.base import Compression
 from tinykit.federated.customise import Customise
 from tinykit.federated.deployment import Deployment
-from tinykit.federated.engines import Engine, choose
+from tinykit.federated.engines import Engine, Vectorised, choose
 from tinykit.federated.engines.engine import Pool, Setting, Train
 from tinykit.federated.errors import FederatedError
 from tinykit.federated.evaluate import device_accuracies, shared_accuracy
@@ -139,7 +139,8 @@ class Simulation:
         self.deployment = None if deployment is None else deployment.check(federation)
         self.faults, self.on_error = faults or Faults(), on_error
         # a GPU where there is one; only the vectorised engine gains from it
-        on_gpu = torch.cuda.is_available() and engine in (None, "vectorised")
+        gains = engine in (None, "vectorised") or isinstance(engine, Vectorised)
+        on_gpu = torch.cuda.is_available() and gains
         where = torch_device(device or ("cuda" if on_gpu else "cpu"))
         net = Net(model, loss, where)
         pool = Pool.of(federation.pool.x, federation.pool.y, where)

@@ -9,7 +9,6 @@ A function is played three times, on two engines; what it may not do shows in th
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -43,8 +42,9 @@ class ImpureError(TinykitError):
 def play(client: Callable[[Device], Reply], devices: int, cohort: int, seed: int) -> np.ndarray:
     """The shared model's weights after a few rounds; ImpureError where engines or runs differ."""
     from tinykit.federated import ClientError
+    from tinykit.federated.randomness import ambient_states
 
-    lots = _lots()
+    lots = ambient_states()
     start: list[bool] = []
     raised: list[Exception] = []
 
@@ -66,7 +66,7 @@ def play(client: Callable[[Device], Reply], devices: int, cohort: int, seed: int
         raise
     if not all(start):
         raise ImpureError(START)
-    if _lots() != lots:
+    if ambient_states() != lots:
         raise ImpureError(OWN_LOT)
     again = _trained(client, devices, cohort, seed, "sequential")
     if not np.array_equal(first, again, equal_nan=True):
@@ -75,14 +75,6 @@ def play(client: Callable[[Device], Reply], devices: int, cohort: int, seed: int
     if not np.allclose(first, together, atol=TOLERANCE, rtol=0, equal_nan=True):
         raise ImpureError(DISAGREE)
     return first
-
-
-def _lots() -> tuple[Any, ...]:
-    """The states of the global random number generators."""
-    import torch
-
-    numbers = np.random.get_state()  # noqa: NPY002
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), str(numbers)
 
 
 def _trained(client: Any, devices: int, cohort: int, seed: int, engine: str) -> np.ndarray:
@@ -129,9 +121,7 @@ def _strategy() -> Any:
 
 
 def _shortened(v: Tensor) -> Tensor:
-    import torch
-
-    return v * (LONGEST / torch.linalg.vector_norm(v).clamp(min=LONGEST))
+    return v * (LONGEST / v.norm().clamp(min=LONGEST))
 
 
 def _variant(
@@ -157,9 +147,7 @@ def _variant(
 
 
 def _all_alike(v: Tensor) -> Tensor:
-    import torch
-
-    return v * (LONGEST / torch.linalg.vector_norm(v))
+    return v * (LONGEST / v.norm())
 
 
 solve = _variant()
