@@ -60,7 +60,7 @@ shown
 # %% [markdown] part="predict"
 # ## Predict
 #
-# Take the extreme, on the right: no device has ever seen more than one digit. In each round everybody trains the shared model for
+# Take the extreme, one class each: no device has ever seen more than one digit. In each round everybody trains the shared model for
 # 20 steps, alone, and then the ten models are averaged, for 20 rounds. Guessing recognises 10 % of the digits. **How many does
 # the average recognise?**
 
@@ -184,7 +184,7 @@ for seed in (0, 1, 2):
     seen.clear()
     fresh = tk.zoo.mlp(data.spec, hidden=(32, 32), seed=seed)
     ran = fl.Simulation(fresh, pair, Watched(), local=long)
-    ran.run(1)
+    ran.run(1, progress=False)
     came.append(seen[0][1])  # the models of two devices that began alike, (2, P)
 
 
@@ -232,7 +232,7 @@ for name, how in (("all classes alike", IID()), ("one class", FewClasses((1, 1))
     for k in (5, 20):
         few = fl.Local(steps=k, batch=10, lr=0.1)
         ran = fl.Simulation(model, parts, local=few, test=data.test, seed=0, evaluate_every=20)
-        row = ran.run(20)[-1]
+        row = ran.run(20, progress=False)[-1]
         print(
             f"{name:20} {k:2} steps {row.loss:20.2f} nats {k * row.loss:13.2f} nats {row.accuracy:14.1%}"
         )

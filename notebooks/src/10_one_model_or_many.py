@@ -251,9 +251,9 @@ for methods in METHODS.values():
 # - **Fine-tuned FedAvg is a strong baseline**, ahead of learning alone at all three shares. Training through the customisation is ahead of that, and prototypes need
 #   the fewest rounds.
 # - **Debiasing pays with customisation, if enough devices answer.** PFLDyn wins most when all are asked: with prototypes it is ahead with every seed, with MAML it
-#   reaches 90 % where averaging does not. At one device in ten the gains are a point or less, and with a single device a round most
-#   of them turn negative: each is asked about four times in 400 rounds, and what SCAFFOLD and FedDyn remember of it is a hundred rounds old.
-# - **Without customisation debiasing does harm.** A possible reason: the model that minimises $\frac{1}{m}\sum f_i$ is of no use here, and who comes nearer to it
+#   reaches 90 % where averaging does not. At one device in ten the gains are a point or less, and with a single device a round there
+#   is no gain left beyond the spread of the seeds, with MAML a loss: each is asked about four times in 400 rounds, and what SCAFFOLD and FedDyn remember of it is a hundred rounds old.
+# - **Without customisation debiasing does harm**, most with a single device a round. A possible reason: the model that minimises $\frac{1}{m}\sum f_i$ is of no use here, and who comes nearer to it
 #   has won nothing. FedAvg's very bias, a mean of models that have each been fitted to one device, is what meta-learning does: Jiang et al.
 #   (2019, arXiv:1909.12488) show it to be close to the algorithm Reptile.
 #

@@ -167,8 +167,8 @@ share = one.device_joules[esp].sum() / one.total_joules
 print(f"with E = 1, {esp.sum()} of 10 devices are ESP32s; they spend {share:.0%} of the energy")
 
 # %% [markdown]
-# **The surprise.** With one epoch a round most of the energy goes into things that are not training: devices connect, and wait, with their
-# processors on. Ten times the training costs far less than ten times the energy, and takes a fraction of the rounds. That does not go on
+# **The surprise.** With one epoch a round most of the energy goes into things that are not training: devices connect and unpack, with their
+# processors on, and send. Ten times the training costs far less than ten times the energy, and takes a fraction of the rounds. That does not go on
 # forever: from 10 to 30 epochs the training triples, the rounds fall by less than half ([devices drift apart](09_client_drift.ipynb) meanwhile), and energy rises again. *The best number
 # of local epochs follows from what a round costs beside training.*
 #

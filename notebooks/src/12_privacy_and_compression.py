@@ -178,15 +178,15 @@ for step in range(1, 11):
 # device in ten asked, *then* is ten rounds ago. All methods, from the table (mean of the seeds, in brackets the worst and the best):
 
 # %%
-print(f"{'':35}{'one in ten asked, 40 rounds':>34}{'all asked, 20 rounds':>28}")
-print(f"{'':35}{'bytes less':>12}{'accuracy':>22}{'accuracy':>28}")
+print(f"{'':38}{'one in ten asked, 40 rounds':>34}{'all asked, 20 rounds':>28}")
+print(f"{'':38}{'bytes less':>12}{'accuracy':>22}{'accuracy':>28}")
 for one in table.methods():
     cells = []
     for asked in (0.1, 1.0):
         found = sorted(table.accuracies(one, asked))
         cells.append(f"{np.mean(found):.1%} ({found[0]:.1%} to {found[-1]:.1%})")
     print(
-        f"{called(one):35}{table.bytes_each(WHOLE) / table.bytes_each(one):11.1f}×{cells[0]:>25}{cells[1]:>28}"
+        f"{called(one):38}{table.bytes_each(WHOLE) / table.bytes_each(one):11.1f}×{cells[0]:>25}{cells[1]:>28}"
     )
 
 print("\nwhat error feedback gains, in points:   one in ten asked   all asked")

@@ -134,7 +134,7 @@ prediction.compare(
 # %%
 machine, made_by = table.about["machine"], table.about["versions"]
 print(
-    f"{machine['cores']} cores ({machine['processor']}; other work ran beside it), torch {made_by['torch']}, "
+    f"{machine['cores']} cores ({machine['processor']}; other work ran beside it, load {machine['load']:.0f}), torch {made_by['torch']}, "
     f"Flower {made_by['flwr']}, Ray {made_by['ray']}; the least of several tries\n"
 )
 print(f"{'a device computes':36} {'engine':11} first round   a later one    devices/s")
@@ -201,7 +201,8 @@ for work, name in (("mlp", "MLP"), ("lenet", "LeNet")):
     print(
         f"a device that trains the {name} computes for {1000 * t:.0f} ms on one core; a round of Flower "
         f"on {table.cores} would take {table.modelled(t, table.cores):.2f} s (modelled), "
-        f"took {table.round(work, 'flower'):.2f} s (measured)"
+        f"took {table.round(work, 'flower'):.2f} s (measured): the model is "
+        f"{table.modelled(t, table.cores) / table.round(work, 'flower') - 1:+.0%} off"
     )
 
 # %% [markdown]

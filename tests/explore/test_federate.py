@@ -292,3 +292,14 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sweep, "one", lambda *_: pytest.fail("it is done already"))
     monkeypatch.setattr(sweep, "_score", lambda *_: pytest.fail("it is done already"))
     assert sweep.run(tmp_path, (0,)) == table
+
+
+def test_drift_is_never_cut_off_by_the_axis() -> None:
+    """Of one device that moves among many that do not it is nearly 2."""
+    explorer = Federate()
+    for algorithm in ("fedavg", "fedadam"):
+        result = explorer.compute(
+            {"algorithm": algorithm, "other": "none", "participation": 1.0, "skew": 0.3}
+        )
+        top = explorer.figures(result)["drift"].layout.yaxis.range[1]
+        assert top >= max(1.25, np.nanmax([run.drift for run in result.runs[0]]))

@@ -231,3 +231,23 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     assert json.loads(json.dumps(table)) == table
     monkeypatch.setattr(sweep, "one", lambda *_: pytest.fail("it is done already"))
     assert sweep.run(tmp_path, (0,)) == table
+
+
+def test_a_price_that_hardly_differs_is_drawn_from_zero() -> None:
+    """On a logarithmic axis this short not one tick would be left."""
+    explorer = RoundCosts()
+    alike = explorer.figures(explorer.compute({"fleet": "tx2-gpu"}))["time"]
+    most = max(alike.data[0].x)
+    assert alike.layout.xaxis.type is None
+    assert alike.layout.xaxis.range[0] == 0 < most < alike.layout.xaxis.range[1]
+    assert "log" not in alike.layout.xaxis.title.text
+    unlike = explorer.figures(explorer.compute({"fleet": "phones"}))["time"]
+    assert unlike.layout.xaxis.type == "log"
+
+
+def test_a_cut_off_that_saves_no_time_says_so() -> None:
+    explorer = RoundCosts()
+    where = {"fleet": "phones-jetsons", "network": "mlp", "cutoff": 4, "epochs": 10, "cohort": 25}
+    assert "hardly shortens the round, and leaves 47% of the work" in explorer.text(
+        explorer.compute(where)
+    )

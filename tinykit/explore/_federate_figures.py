@@ -41,9 +41,9 @@ def figures(result: Federated, goal: float) -> dict[str, go.Figure]:
             [ByRound(n, range(1, v.shape[1] + 1), v) for n, v in drift.items()],
             title=_drift_title(drift),
             subtitle=f"0: all devices moved alike, 1: each its own way; measured; {which}",
-            unit="client drift (rounds with 2 replies or more)",
+            unit="spread / length of an update",
             end=end,
-            y_range=(0, 1.25),
+            y_range=(0, max(1.25, 1.05 * _largest(drift))),
             height=380,
         ),
         "devices": sorted_devices(
@@ -102,6 +102,12 @@ def worst(accuracies: np.ndarray) -> float:
     """Mean over the worst-off tenth of the devices of each run, over runs."""
     tenth = max(1, accuracies.shape[1] // 10)
     return float(np.sort(accuracies, axis=1)[:, :tenth].mean())
+
+
+def _largest(drift: dict[str, np.ndarray]) -> float:
+    """Over 1 where some devices went much further than others; 0 without any value."""
+    there = np.concatenate([values[~np.isnan(values)] for values in drift.values()])
+    return float(there.max(initial=0.0))
 
 
 def _mean(values: np.ndarray) -> float:

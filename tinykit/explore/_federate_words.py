@@ -105,7 +105,10 @@ def _both(result: Federated) -> str:
             text += f", {within} the seeds of one differ ({noise:.1f})"
     drifts = [_drift(runs) for runs in result.runs]
     drift = f"{drifts[0]:.2f} and {drifts[1]:.2f}"
-    return f"{text}. Client drift, mean over rounds with several replies: {drift} (measured)."
+    return (
+        f"{text}. Client drift, the spread of a round's models by the length of their updates: "
+        f"{drift} (measured; mean over rounds with two replies or more)."
+    )
 
 
 def _drift(runs: tuple[Run, ...]) -> float:
@@ -173,7 +176,8 @@ def _tuning(result: Federated) -> str:
     settings = "; ".join(_settings(name, about["settings"][name]) for name in result.algorithms)
     return (
         f"Step sizes: {settings}. Tuned alike for all algorithms, on validation images with "
-        f"{skew_name(on['skew'])}, {on['participation']:.0%} asked and no dropouts, and kept."
+        f"{skew_name(on['skew'])}, {on['participation']:.0%} asked and no dropouts; the same for "
+        "all positions of the knobs."
     )
 
 

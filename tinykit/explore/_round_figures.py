@@ -29,6 +29,8 @@ LOOKS = {
 }
 #: local epochs → size of a mark
 SIZES = {1: 6, 2: 8, 5: 11, 10: 15}
+#: prices that differ by no more than this factor are drawn on a linear axis from 0
+NARROW = 3
 
 
 def figures(result: Costed) -> dict[str, go.Figure]:
@@ -85,6 +87,9 @@ def _bought(
                        "line": {"width": 2}},
         }
     )  # fmt: skip
+    prices = [x for trace in traces for x in trace["x"]]
+    # a logarithmic axis this short would have next to no ticks, and make much of little
+    log = max(prices) > NARROW * min(prices)
     return figure(
         traces,
         title=title,
@@ -92,7 +97,11 @@ def _bought(
             f"larger: more local epochs ({', '.join(map(str, EPOCHS))}); price modelled; accuracy "
             f"measured, of MLP {about['network']} on digits"
         ),
-        x={"title": f"{axis} (log scale)", "type": "log"},
+        x=(
+            {"title": f"{axis} (log scale)", "type": "log"}
+            if log
+            else {"title": axis, "range": [0, 1.06 * max(prices)]}
+        ),
         y={"title": f"accuracy after {about['rounds']} rounds in %"},
         height=400,
     )

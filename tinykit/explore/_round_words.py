@@ -65,7 +65,9 @@ def _slowest(result: Costed) -> str:
         f"({seconds(took[most])}). "
     )
     if wait.max() < 0.005 * cost.round_seconds:
-        return text + "All others are ready at the same time: nobody waits."
+        if result.mix.alike:
+            return text + "All others are ready at the same time: nobody waits."
+        return text + "All others are ready at about the same time: hardly anybody waits."
     return text + (
         f"The first is ready after {seconds(float(finish.min()))}; on average a device waits "
         f"{seconds(float(wait.mean()))}, {wait.mean() / cost.round_seconds:.0%} of the round."
@@ -89,11 +91,11 @@ def _cut(result: Costed) -> str:
     done = cost.done.sum() / cost.asked.sum()
     empty = int((cost.done == 0).sum())
     nothing = f"; {empty} of {result.cohort} get no step done and send nothing" if empty else ""
-    return (
-        f"The cut-off after {seconds(cost.cutoff_s or 0)} of training makes the round "
-        f"{whole.round_seconds / cost.round_seconds:.3g}× as fast for {done:.0%} of the work"
-        f"{nothing}."
-    )
+    faster = whole.round_seconds / cost.round_seconds
+    then = f"The cut-off after {seconds(cost.cutoff_s or 0)} of training "
+    if faster < 1.005:  # the slowest spends its time on other things, or is hardly cut
+        return f"{then}hardly shortens the round, and leaves {done:.0%} of the work{nothing}."
+    return f"{then}makes the round {faster:.3g}× as fast for {done:.0%} of the work{nothing}."
 
 
 def _accuracy(result: Costed) -> str:

@@ -81,6 +81,24 @@ def _frozen(w: Array, gradients: Gradients, examples: Array, steps: int, lr: flo
     return solve(w, gradients, examples, 1, lr * steps)
 
 
+def _absent(w: Array, gradients: Gradients, examples: Array, steps: int, lr: float) -> Array:
+    """A device that did not answer counts with the model that it was sent."""
+    still = tuple((lambda model: 0 * model) if g is None else g for g in gradients)
+    return solve(w, still, examples, steps, lr)
+
+
+def _uphill(w: Array, gradients: Gradients, examples: Array, steps: int, lr: float) -> Array:
+    return solve(w, gradients, examples, steps, -lr)
+
+
+def _one_array(w: Array, gradients: Gradients, examples: Array, steps: int, lr: float) -> Array:
+    """All models are one and the same array, w itself: each device goes on where one ended."""
+    for gradient in gradients:
+        if gradient is not None:
+            w = _trained(w, gradient, steps, lr)
+    return w
+
+
 def _cases() -> list[tuple[Any, ...]]:
     rng = np.random.default_rng(8)
     made: list[tuple[Any, ...]] = []
@@ -164,6 +182,20 @@ EXERCISE = Exercise(
             _synchronous,
             "The devices were averaged after each step: that is ordinary distributed SGD, and "
             "would send the model `steps` times. Each device does all its steps alone first.",
+        ),
+        Mistake(
+            _absent,
+            "A device that did not answer was counted with the model that it was sent. It has no "
+            "part in this round: leave it out of the sum and of the weights.",
+        ),
+        Mistake(
+            _uphill,
+            "The steps go uphill: gradient descent subtracts lr times the gradient.",
+        ),
+        Mistake(
+            _one_array,
+            "All models are one array, w itself: `y = w` is no copy, and `y -= ...` then changes "
+            "w, from which the next device starts. Begin with w.copy().",
         ),
         Mistake(
             _single,

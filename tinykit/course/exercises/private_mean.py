@@ -51,6 +51,11 @@ def _variant(
     return mean
 
 
+def _answered(updates: Array, clip: float, noise: float, normal: Array, expected: float) -> Array:
+    """The updates by those that answered, the noise by those that were expected."""
+    return np.asarray(_clipped(updates, clip).mean(0) + noise * clip * normal / expected)
+
+
 def _cases() -> list[tuple[Any, ...]]:
     rng = np.random.default_rng(12)
     small = np.array([[3.0, 4.0], [0.3, 0.4]])
@@ -143,6 +148,11 @@ EXERCISE = Exercise(
             _variant(count=lambda n, expected: n),
             "The sum was divided by the number of devices that answered. That number depends on "
             "who came, and would tell it; divide by the expected number, which everybody knows.",
+        ),
+        Mistake(
+            _answered,
+            "The noise was divided by the expected number, but the updates by the number that "
+            "answered (.mean does that). Add up first, then noise, then divide all by expected.",
         ),
         Mistake(
             _variant(count=lambda n, expected: 1.0),

@@ -65,6 +65,12 @@ def _dot(features: Array, own: Array, labels: Array, classes: int) -> Array:
     )
 
 
+def _one_number(features: Array, own: Array, labels: Array, classes: int) -> Array:
+    """The mean over examples and features alike."""
+    means = np.array([own[labels == k].mean() if (labels == k).any() else 0 for k in labels])
+    return solve(features, np.repeat(means[:, None], own.shape[1], axis=1), labels, classes)
+
+
 def _only_present(features: Array, own: Array, labels: Array, classes: int) -> Array:
     return solve(features, own, labels, classes)[:, np.unique(labels)]
 
@@ -135,6 +141,11 @@ EXERCISE = Exercise(
             _variant(distance=lambda gap: -(gap.sum(-1) ** 2)),
             "The differences were summed before they were squared, so that they cancel: square "
             "first.",
+        ),
+        Mistake(
+            _one_number,
+            "Each centre is a single number, the mean over examples and features alike. "
+            "mean(axis=0) keeps the features: a centre has as many entries as an example.",
         ),
         Mistake(
             _variant(over="everything"),

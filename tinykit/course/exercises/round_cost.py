@@ -116,6 +116,11 @@ EXERCISE = Exercise(
     tolerance=1e-9,
     stops=(
         ("truth value of an array", "np.minimum compares entry by entry; min() wants one answer."),
+        (
+            "setting an array element with a sequence",
+            "One of the two results is an array, a number for each device: the round has one end, "
+            "and the joules of all are their sum.",
+        ),
     ),
     mistakes=(
         Mistake(
@@ -151,6 +156,10 @@ EXERCISE = Exercise(
             _variant(bits=1 / 1e6),
             "Links are given in Mbit/s and models in bytes: a byte is eight bits. The transfers "
             "are eight times too short.",
+        ),
+        Mistake(
+            _variant(bits=8.0),
+            "Links are given in Mbit/s, a million bits a second: divide by 1e6 · mbps.",
         ),
         Mistake(
             _variant(bits=8 / 2**20),

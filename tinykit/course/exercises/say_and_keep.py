@@ -52,6 +52,12 @@ def solve(update: Array, residual: Array, k: int) -> Array:
     return np.asarray(_variant()(update, residual, k))
 
 
+def _lost(update: Array, residual: Array, k: int) -> Array:
+    """The entries that are sent were set to 0 in the sum before they were copied."""
+    kept = solve(update, residual, k)[1]
+    return np.stack([np.zeros_like(kept), kept])
+
+
 def _cases() -> list[tuple[Any, ...]]:
     rng = np.random.default_rng(5)
     made: list[tuple[Any, ...]] = [
@@ -69,6 +75,10 @@ EXERCISE = Exercise(
     cases=_cases(),
     tolerance=1e-6,
     stops=(
+        (
+            "all input arrays must have the same shape",
+            "A message is as long as the update, with zeros where nothing is sent.",
+        ),
         ("an integer is required", "k is the number of entries: [:k] takes so many of the order."),
         (
             "only integer",
@@ -101,6 +111,11 @@ EXERCISE = Exercise(
             _variant(sent=_update),
             "The right entries, but of the update alone: what was owed for them is still owed. "
             "Send entries of update + residual.",
+        ),
+        Mistake(
+            _lost,
+            "The residual is right, but the message is all zeros. Was the sum changed in place? "
+            "`y = x` is no copy: after `y[largest] = 0` x has lost these entries, too.",
         ),
         Mistake(
             _variant(keep=lambda x, message: x),

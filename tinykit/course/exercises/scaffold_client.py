@@ -77,6 +77,7 @@ def _variant(
             "K": device.steps,
             "1": 1.0,
             "×": 1 / (device.steps * device.lr),
+            "K, ×lr": device.steps / device.lr,
         }
         moved = (model - device.start if flip else device.start - model) / by[divide]
         control = {
@@ -164,6 +165,11 @@ EXERCISE = Exercise(
         Mistake(
             _variant(divide="×"),
             "The way was multiplied by steps · lr; it has to be divided. Do you miss brackets? "
+            "a / b * c is (a / b) · c.",
+        ),
+        Mistake(
+            _variant(divide="K, ×lr"),
+            "The way was divided by the steps and then multiplied by lr: brackets are missing. "
             "a / b * c is (a / b) · c.",
         ),
         Mistake(
