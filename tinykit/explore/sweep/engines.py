@@ -153,6 +153,8 @@ def _ask(task: str, engine: str, seed: int) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What this runs on."""
+    from tinykit.federated.engines.sequential import cores
+
     names = [
         line.split(":", 1)[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -160,7 +162,7 @@ def machine() -> dict[str, Any]:
     ]
     return {
         "processor": names[0] if names else "unknown",
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "load": round(os.getloadavg()[0], 1),
     }
 
