@@ -98,5 +98,8 @@ def test_what_the_lesson_says_of_the_table_holds() -> None:
     for customise in ("MAML", "prototypes"):
         averaging, *others = METHODS[customise]
         assert all(mean(best(m, 0.1)) < mean(best(averaging, 0.1)) + 0.0105 for m in others)
-        gains = [mean(best(m, 0.01)) - mean(best(averaging, 0.01)) for m in others]
-        assert max(gains) < (0 if customise == "MAML" else 0.0105)
+        # with a single device a round: no gain beyond the spread of the seeds, with MAML a loss
+        for m in others:
+            few = best(m, 0.01)
+            won = mean(few) - mean(best(averaging, 0.01))
+            assert won < (0 if customise == "MAML" else (max(few) - min(few)) / 2)

@@ -99,15 +99,16 @@ class EnginesExplorer(Explorer[Raced]):
         return (
             Choice(
                 "work",
-                "A device computes",
+                "Computed",
                 tuple((key, name) for key, (name, _, _) in WORKS.items()),
                 "mlp",
                 "buttons",
+                "what a device does in a round",
             ),
             Choice(
                 "cores",
-                "Flower's cores",
-                tuple((n, f"{n}") for n in CORES),
+                "Flower on",
+                tuple((n, f"{n} cores") for n in CORES),
                 2,
                 "slider",
                 f"{self.table.cores} were measured; more are modelled",

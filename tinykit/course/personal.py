@@ -130,11 +130,11 @@ class PersonalExplorer(Explorer[PersonalShown]):
     def controls(self) -> tuple[Control, ...]:
         shares = tuple((s, f"{s:.0%} of the devices") for s in self.table.shares)
         return (
-            Choice("share", "Asked a round", shares, shares[-1][0], "slider"),
+            Choice("share", "Asked", shares, shares[-1][0], "slider", "in each round"),
             Choice(
                 "customise",
-                "Customised by",
-                (("none", "nothing"), ("MAML", "MAML"), ("prototypes", "prototypes")),
+                "Customised",
+                (("none", "by nothing"), ("MAML", "by MAML"), ("prototypes", "by prototypes")),
                 "none",
                 "buttons",
                 "what a device does with the model, in training as well",

@@ -150,19 +150,19 @@ class UplinkExplorer(Explorer[Sent]):
             ),
             Choice(
                 "feedback",
-                "Error feedback",
+                "Feedback",
                 ((True, "on"), (False, "off")),
                 True,
                 "buttons",
-                "what a message lacked is added to the device's next update",
+                "error feedback: what a message lacked is added to the device's next update",
             ),
             Choice(
                 "asked",
-                "Asked a round",
+                "Asked",
                 tuple((a, f"{100 * a:g} %") for a in asked),
                 asked[0],
                 "buttons",
-                "share of the devices; of the left figure",
+                "share of the devices in a round; of the left figure",
             ),
             Choice(
                 "devices",
@@ -185,7 +185,7 @@ class UplinkExplorer(Explorer[Sent]):
     def labels(self, settings: Settings) -> Mapping[str, str | None]:
         """Nothing is left out of whole updates, so that nothing can be fed back."""
         whole = settings["bits"] == 32 and settings["kept"] == 1
-        return {"feedback": None if whole else "Error feedback"}
+        return {"feedback": None if whole else "Feedback"}
 
     def compute(self, settings: Settings, tick: Tick = quiet) -> Sent:
         chosen = self.settings(settings)
