@@ -19,12 +19,14 @@ def prune_page(page: Watched, index_address: str) -> Watched:
 
 
 def test_ratios_by_layer_from_the_keyboard(prune_page: Watched) -> None:
+    from playwright.sync_api import expect
+
     page, explorer = prune_page.page, Prune()
     assert prune_page.readout() == explorer.text(explorer.compute({}))
     page.get_by_role("button", name="by hand").press("Enter")
     prune_page.wait_for_turn(2)
     sliders = page.locator(".noUi-handle:visible")
-    assert sliders.count() == 5 + 1  # one a layer, and which layer's weights are shown
+    expect(sliders).to_have_count(5 + 1)  # one a layer, and which layer's weights are shown
     sliders.nth(3).focus()
     page.keyboard.press("ArrowRight")
     prune_page.wait_for_turn(3)
@@ -41,7 +43,8 @@ def test_ratios_by_layer_from_the_keyboard(prune_page: Watched) -> None:
     page.get_by_role("button", name="channels").press("Enter")
     prune_page.wait_for_turn(5)
     assert prune_page.alert() == ""
-    assert page.locator(".noUi-handle:visible").count() == 4 + 1
+    # knobs change their names after the result is there
+    expect(page.locator(".noUi-handle:visible")).to_have_count(4 + 1)
     assert page.get_by_text("Layer 4", exact=True).is_visible()
     assert prune_page.errors == []
     assert prune_page.outside == []
