@@ -5,16 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tinykit.federated.compression.packing import Field, nbytes, pack, unpack
+from tinykit.federated.errors import FederatedError
 
 #: parts of messages by name, a row for each device: floats (n, ·) or whole numbers (n, ·)
 Parts = dict[str, Tensor]
+#: what shares a scale: each tensor of the model, or the whole vector
+Scale = Literal["tensor", "vector"]
 
 
 @dataclass(frozen=True)
@@ -123,3 +126,20 @@ def of_tensors(x: Tensor, sizes: Sequence[int], how: str) -> Tensor:
 def spread(scales: Tensor, sizes: Sequence[int]) -> Tensor:
     """Scales (n, tensors), each repeated for the entries of its tensor, (n, P)."""
     return scales.repeat_interleave(torch.tensor(sizes, device=scales.device), dim=1)
+
+
+def check_scale(scale: str) -> None:
+    """Nothing, if `scale` says what shares a scale.
+
+    Raises
+    ------
+    FederatedError
+        It is neither "tensor" nor "vector".
+    """
+    if scale not in ("tensor", "vector"):
+        raise FederatedError(f"scale is 'tensor' or 'vector', got {scale!r}")
+
+
+def sharing(scale: Scale, sizes: Sequence[int]) -> Sequence[int]:
+    """Lengths of the parts of a vector that have a scale each; `sizes` are those of its tensors."""
+    return sizes if scale == "tensor" else (sum(sizes),)

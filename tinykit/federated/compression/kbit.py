@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tinykit.federated.checks import whole
-from tinykit.federated.compression.base import Compression, Parts, of_tensors, spread, uniform
+from tinykit.federated.compression.base import (
+    Compression,
+    Parts,
+    Scale,
+    check_scale,
+    of_tensors,
+    sharing,
+    spread,
+    uniform,
+)
 from tinykit.federated.compression.packing import Field
 from tinykit.federated.errors import FederatedError
-
-Scale = Literal["tensor", "vector"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,7 @@ class KBit(Compression):
     def __post_init__(self) -> None:
         if whole("bits of KBit", self.bits, least=1) > 8:
             raise FederatedError(f"KBit takes 1 to 8 bits an entry, got {self.bits}")
-        if self.scale not in ("tensor", "vector"):
-            raise FederatedError(f"scale is 'tensor' or 'vector', got {self.scale!r}")
+        check_scale(self.scale)
         if self.bits == 1 and self.error_feedback:
             raise FederatedError(
                 "1 bit with error feedback needs the mean magnitude for a scale: use Sign()"
@@ -58,9 +63,6 @@ class KBit(Compression):
         """Half the number of steps between −s and s."""
         return 0.5 if self.bits == 1 else float(2 ** (self.bits - 1) - 1)
 
-    def _tensors(self, sizes: Sequence[int]) -> Sequence[int]:
-        return sizes if self.scale == "tensor" else (sum(sizes),)
-
     def code(
         self,
         x: Tensor,
@@ -68,7 +70,7 @@ class KBit(Compression):
         rngs: Sequence[np.random.Generator],
         agreed: Parts,
     ) -> Parts:
-        tensors = self._tensors(sizes)
+        tensors = sharing(self.scale, sizes)
         scales = of_tensors(x, tensors, "max")
         s = spread(scales, tensors)
         level = torch.where(s > 0, x / s, torch.zeros_like(x)) * self.half + self.half
@@ -82,10 +84,10 @@ class KBit(Compression):
 
     def rebuild(self, parts: Parts, sizes: Sequence[int]) -> Tensor:
         levels = (parts["codes"].to(torch.float32) - self.half) / self.half
-        return levels * spread(parts["scales"], self._tensors(sizes))
+        return levels * spread(parts["scales"], sharing(self.scale, sizes))
 
     def fields(self, sizes: Sequence[int]) -> tuple[Field, ...]:
         return (
             Field("codes", sum(sizes), "uint", self.bits),
-            Field("scales", len(self._tensors(sizes))),
+            Field("scales", len(sharing(self.scale, sizes))),
         )

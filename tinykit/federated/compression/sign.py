@@ -9,10 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tinykit.federated.compression.base import Compression, Parts, of_tensors, spread
-from tinykit.federated.compression.kbit import Scale
+from tinykit.federated.compression.base import (
+    Compression,
+    Parts,
+    Scale,
+    check_scale,
+    of_tensors,
+    sharing,
+    spread,
+)
 from tinykit.federated.compression.packing import Field
-from tinykit.federated.errors import FederatedError
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,7 @@ class Sign(Compression):
     scale: Scale = "tensor"
 
     def __post_init__(self) -> None:
-        if self.scale not in ("tensor", "vector"):
-            raise FederatedError(f"scale is 'tensor' or 'vector', got {self.scale!r}")
-
-    def _tensors(self, sizes: Sequence[int]) -> Sequence[int]:
-        return sizes if self.scale == "tensor" else (sum(sizes),)
+        check_scale(self.scale)
 
     def code(
         self,
@@ -42,15 +44,15 @@ class Sign(Compression):
         rngs: Sequence[np.random.Generator],
         agreed: Parts,
     ) -> Parts:
-        scales = of_tensors(x, self._tensors(sizes), "mean")
+        scales = of_tensors(x, sharing(self.scale, sizes), "mean")
         return {"codes": (x >= 0).to(torch.int64), "scales": scales}
 
     def rebuild(self, parts: Parts, sizes: Sequence[int]) -> Tensor:
         signs = 2 * parts["codes"].to(torch.float32) - 1
-        return signs * spread(parts["scales"], self._tensors(sizes))
+        return signs * spread(parts["scales"], sharing(self.scale, sizes))
 
     def fields(self, sizes: Sequence[int]) -> tuple[Field, ...]:
         return (
             Field("codes", sum(sizes), "uint", 1),
-            Field("scales", len(self._tensors(sizes))),
+            Field("scales", len(sharing(self.scale, sizes))),
         )
