@@ -237,12 +237,14 @@ class UplinkExplorer(Explorer[Sent]):
         each = self.table.bytes_each(result.method)
         accuracy = mean(self.table.accuracies(result.method, result.asked))
         plain = mean(self.table.accuracies(WHOLE, result.asked))
-        sent = (
-            f"{called(result.method)}: {each:,} bytes a device and round (counted), "
-            f"{whole / each:.1f} times less than 32 bits; {100 * accuracy:.1f} % of the digits are "
-            f"recognised, {100 * plain:.1f} % with 32 bits"
-        )
-        if result.method != WHOLE:
+        sent = f"{called(result.method)}: {each:,} bytes a device and round (counted)"
+        if result.method == WHOLE:
+            sent += f"; {100 * plain:.1f} % of the digits are recognised"
+        else:
+            sent += (
+                f", {whole / each:.1f} times less than 32 bits; {100 * accuracy:.1f} % of the "
+                f"digits are recognised, {100 * plain:.1f} % with 32 bits"
+            )
             other = mean(self.table.accuracies((bits, kept, not feedback), result.asked))
             sent += f", {100 * other:.1f} % with error feedback {'off' if feedback else 'on'}"
         by = self.table.private(result.devices)
